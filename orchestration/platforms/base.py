@@ -1,0 +1,141 @@
+"""The seam between the steps and a platform: resources as data, one generic lifecycle, live traffic.
+
+`create` starts something and returns at once; `get` says how it stands; the steps wait with
+`polling.wait_until`. States are Azure's: Creating, Updating, Deleting, Succeeded, Failed, Canceled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from orchestration.values import Binding, Candidate, Json, ModelVersion, Traffic
+
+OWNER_TAG = "sluice"  # every resource that we create carries it
+SUCCEEDED = "Succeeded"
+FAILED = frozenset({"Failed", "Canceled"})
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An online endpoint: one address, one key, several online deployments, a traffic map."""
+
+    name: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    kind = "endpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineDeployment:
+    """One registered model version, served. `runtime` is the interpreter of its environment."""
+
+    name: str
+    endpoint: str
+    model: ModelVersion
+    binding: Binding
+    runtime: Path
+    variant: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    kind = "online deployment"
+
+
+Resource = Endpoint | OnlineDeployment
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A resource as the platform describes it now."""
+
+    kind: str
+    name: str
+    state: str
+    message: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an endpoint said. `seconds` as the caller saw it; `deployment` is the one that answered."""
+
+    status: int
+    body: Json
+    seconds: float
+    deployment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a deployment has served since a moment: the evidence of a traffic step."""
+
+    requests: int
+    errors: int
+    p95_seconds: float | None
+
+
+class Platform(Protocol):
+    """Where models and endpoints live. Raises only `PlatformError`s and `ConfigurationError`.
+
+    Endpoint and deployment names are checked before anything is created; what carries no tag of ours
+    is never changed or removed (`ResourceRefused`).
+    """
+
+    def create(self, resource: Resource) -> None:
+        """Start to create it; adopt it if it is ours and equal; refuse what belongs to others."""
+
+    def get(self, kind: str, name: str, *, endpoint: str = "") -> Found | None:
+        """How it stands; None only if it is truly absent."""
+
+    def delete(self, kind: str, name: str, *, endpoint: str = "") -> None:
+        """Remove it; absent is done. A deployment with traffic is refused with `PlatformConflict`."""
+
+    def owned(self, kind: str, *, endpoint: str = "") -> Sequence[Found]:
+        """All of that kind that carry our tag."""
+
+    def logs(self, kind: str, name: str, *, endpoint: str = "", lines: int = 50) -> str:
+        """The last lines that it printed, secrets removed; the empty string if there are none."""
+
+    def traffic(self, endpoint: str) -> Traffic:
+        """The live map. Raises `ResourceNotFound`."""
+
+    def set_traffic(
+        self,
+        endpoint: str,
+        weights: Mapping[str, int],
+        *,
+        generation: int,
+        previous: Mapping[str, int] | None = None,
+    ) -> Traffic:
+        """Replace the map and remember another, in one write: `previous`, by default the live one.
+
+        A rollout in steps passes the map it started from each time, so that going back is always one call.
+        Weights sum to 0 or 100. Raises `PlatformConflict` if the live generation is another, and for
+        a weight above 0 on a deployment that is not healthy.
+        """
+
+    def hold(self, endpoint: str, *, owner: str) -> AbstractContextManager[None]:
+        """The one lock: at most one release per endpoint. Raises `EndpointHeld` with the holder."""
+
+    def invoke(
+        self, endpoint: str, inputs: Mapping[str, Json], *, deployment: str = "", timeout_seconds: float = 60
+    ) -> Answer:
+        """Send one request, to `deployment` if named, else by weight."""
+
+    def load(self, endpoint: str, deployment: str, *, since: float) -> Load:
+        """What the deployment has served since `since` (seconds since the epoch)."""
+
+    def url(self, endpoint: str) -> str:
+        """The scoring address."""
+
+    def find_model(self, prompt_flow: str, content_hash: str) -> ModelVersion | None:
+        """The registered version with this content, if there is one."""
+
+    def register_model(self, candidate: Candidate, *, decision: str, tags: Mapping[str, str]) -> ModelVersion:
+        """Register the candidate's content; the same content is the same version, also under races."""
+
+    def set_alias(self, model: ModelVersion, alias: str) -> None:
+        """Point an environment's alias at the version: for people, never read by code."""
