@@ -13,11 +13,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import rfc8785
+from typing_extensions import TypeAliasType
 
-Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+# Named, because pydantic (in Prefect's flow signatures) follows an unnamed recursive alias for ever.
+Json = TypeAliasType("Json", "bool | int | float | str | list[Json] | dict[str, Json] | None")
 
 
 class Verdict(StrEnum):
@@ -154,6 +156,7 @@ class Evaluation:
 
     `id` is the hash of everything that went in (content, binding, data, evaluator, variant): the same
     id means that the same evaluation was asked for. `stopped` says why it ended early, if it did.
+    `usage` is what the model proxy counted this time (empty: no model was called).
     """
 
     id: str
@@ -162,6 +165,7 @@ class Evaluation:
     logged: Mapping[str, Json] = field(default_factory=dict)
     stopped: str | None = None
     seconds: float = 0.0
+    usage: Mapping[str, Json] = field(default_factory=dict)
 
     @property
     def completed(self) -> int:

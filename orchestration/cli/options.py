@@ -1,0 +1,17 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+Environment = Annotated[
+    str, Parameter(name=["--environment", "-e"], help="One of the files in config/: local, pr, dev, qa, prod.")
+]
+AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")]
+Fresh = Annotated[bool, Parameter(negative="", help="Ignore stored rows: call the model for every one.")]
+Commit = Annotated[str | None, Parameter(help="Release this commit instead of the checkout.")]
+PromptFlowName = Annotated[
+    str | None, Parameter(help="A folder of flows/, `all`, or nothing for the configured default.")
+]

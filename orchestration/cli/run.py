@@ -1,0 +1,73 @@
+"""`sluice run`"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import cast
+
+from orchestration.cli.options import AsJson, Commit, Environment, Fresh, PromptFlowName
+from orchestration.cli.reply import Exit, Reply
+from orchestration.prefect_flows.private_server import ensure_server, find_server
+from orchestration.steps import prepare
+from orchestration.steps.report import release_text
+from orchestration.values import Outcome, Release, as_json
+
+CODES = {
+    Outcome.BROKEN: Exit.BROKEN,
+    Outcome.ROLLED_BACK: Exit.ROLLED_BACK,
+    Outcome.REJECTED: Exit.FAIL,
+    Outcome.INCONCLUSIVE: Exit.INCONCLUSIVE,
+}
+
+
+def run(
+    prompt_flow: PromptFlowName = None,
+    *,
+    environment: Environment = "local",
+    commit: Commit = None,
+    fresh: Fresh = False,
+    json: AsJson = False,
+) -> Reply:
+    """Evaluate a prompt flow, apply the gate, register and deploy it if it passes.
+
+    Runs through Prefect: the server of PREFECT_API_URL, or a private one that stays until `sluice down`.
+
+    Example: sluice run named_entity_recognition -e local --json
+
+    Exit codes: 0 released or unchanged, 2 FAIL, 3 INCONCLUSIVE, 4 BROKEN, 5 rolled back, 64 wrong
+    usage or configuration, 130 interrupted, 1 anything else.
+    """
+    wanted = prepare.requests(environment, prompt_flow, commit, fresh=fresh)
+    works = [prepare.take(request) for request in wanted]  # refuses bad input before any server is started
+    _connect(works[0].root, works[0].state, port=works[0].settings.prefect.port)
+    releases = _run_flow(environment, prompt_flow, commit, fresh=fresh)
+    return reply(releases)
+
+
+def reply(releases: list[Release]) -> Reply:
+    """Text, JSON and exit code: the worst of several decides."""
+    code = next((CODES[o] for o in CODES if any(r.outcome is o for r in releases)), Exit.OK)
+    objects = [as_json(release) for release in releases]
+    data = objects[0] if len(objects) == 1 else {"releases": objects}
+    return Reply("\n".join(release_text(release) for release in releases), data, code)
+
+
+def _connect(root: Path, state: Path, *, port: int) -> None:
+
+    if find_server(root, state) is None:
+        sys.stderr.write("Starting a private Prefect server, kept until `sluice down`\n")
+    ensure_server(root, state, port=port)
+    os.chdir(root)  # Prefect reads prefect.toml from the current folder
+
+
+def _run_flow(environment: str, prompt_flow: str | None, commit: str | None, *, fresh: bool) -> list[Release]:
+    # Prefect reads its settings when it is imported, so only now.
+    from orchestration.prefect_flows.evaluate_deploy import evaluate_deploy  # noqa: PLC0415
+
+    state = evaluate_deploy(environment, prompt_flow, commit, fresh, return_state=True)
+    outcome = state.result(raise_on_failure=False)
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return list(cast("list[Release]", outcome))

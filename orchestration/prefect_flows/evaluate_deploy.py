@@ -1,0 +1,69 @@
+"""The parent flow: evaluate, decide, and only then register and deploy.
+
+take candidate -> evaluate (build runtime, run, grade, gate, record) -> register -> deploy
+                             | not PASS: ends here, nothing changed
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from prefect import flow, tags
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+
+from orchestration.errors import SluiceError
+from orchestration.prefect_flows import environment_block, final_state
+from orchestration.prefect_flows.artifacts import publish
+from orchestration.prefect_flows.deploy_subflow import deploy
+from orchestration.prefect_flows.evaluate_subflow import evaluate
+from orchestration.prefect_flows.register_subflow import register
+from orchestration.prefect_flows.task_table import check_serving, take_candidate
+from orchestration.steps import outcome, prepare
+from orchestration.steps.rollout import Rollout
+from orchestration.values import Release, Request, Verdict
+
+
+def run_name() -> str:
+    """Prompt flow, commit and environment: what a person looks for in the list of runs."""
+    given: dict[str, Any] = flow_run.parameters
+    return prepare.describe(given["environment"], given["prompt_flow"], given["commit"])
+
+
+@flow(name="evaluate-deploy", flow_run_name=run_name, persist_result=False)
+def evaluate_deploy(
+    environment: str = "local", prompt_flow: str | None = None, commit: str | None = None, fresh: bool = False
+) -> State[Any]:
+    """Evaluate a prompt flow, apply the accuracy gate, and release it to an environment if it passes.
+
+    Args:
+        environment: One of the files in config/: local, pr, dev, qa, prod.
+        prompt_flow: A folder of flows/; empty for the configured default; `all` for every one.
+        commit: What to release; empty for the checkout as it is.
+        fresh: Ignore stored rows and call the model for every one.
+    """
+    try:
+        wanted = prepare.requests(environment, prompt_flow, commit, fresh=fresh)
+        return final_state.of([release(request) for request in wanted])
+    except SluiceError as error:
+        return final_state.refused(error)
+
+
+def release(request: Request) -> Release:
+    """One prompt flow from snapshot to traffic."""
+    watch = outcome.Stopwatch()
+    with tags(request.prompt_flow, request.environment):
+        work = take_candidate(request, block=environment_block.load(request.environment))
+        judged = evaluate(work)
+        watch.lap("evaluate")
+        if judged.decision.verdict is not Verdict.PASS or work.settings.evaluate_only:
+            return publish(outcome.not_released(work, judged, watch.total()))
+        serving = check_serving(work)
+        if serving is not None:
+            return publish(outcome.unchanged(work, judged, serving, watch.total()))
+        model = register(work, judged)
+        watch.lap("register")
+        rolled_out = deploy(work, judged, model, return_state=True)
+        rollout = cast("Rollout", rolled_out.result(raise_on_failure=False))
+        watch.lap("deploy")
+        return publish(outcome.rolled_out(work, judged, model, rollout, watch.total()))

@@ -1,0 +1,114 @@
+"""What `sluice up` keeps running: the Prefect server, a worker, the MLflow UI. Nothing here imports Prefect."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestration import processes, tracking
+from orchestration.errors import PlatformUnavailable
+from orchestration.prefect_flows.private_server import Server, ensure_server, find_server, stop_server
+
+WORK_POOL = "sluice"
+WORKER = "prefect-worker"
+MLFLOW = "mlflow-ui"
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Where a person finds what runs."""
+
+    server: Server
+    mlflow_url: str
+
+
+def up(root: Path, state: Path, *, port: int = 0, say: Say = print) -> Services:
+    """Start what doesn't run yet, register the blocks and deployments."""
+    say("Starting the Prefect server (10 s the first time)")
+    server = ensure_server(root, state, port=port)
+    say(f"Creating work pool {WORK_POOL}, block types and deployments")
+    pools = _prefect(root, "work-pool", "inspect", WORK_POOL, check=False)
+    if pools.returncode:
+        _prefect(root, "work-pool", "create", WORK_POOL, "--type", "process")
+    _prefect(root, "block", "register", "-f", "blocks/__init__.py")
+    _prefect(root, "deploy", "--all")
+    say("Starting the worker and the MLflow UI")
+    _start_worker(root, state)
+    return Services(server, _start_mlflow(root, state))
+
+
+def down(root: Path, state: Path, *, say: Say = print) -> list[str]:
+    """Drain and end all of it; what ended, by name. Files stay."""
+    ended = []
+    for name in (WORKER, MLFLOW):
+        running = processes.find(name, records=state / "services")
+        if running is not None:
+            say(f"Ending {name}")
+            processes.stop(running, records=state / "services", grace_seconds=15)
+            ended.append(name)
+    if stop_server(root, state):
+        ended.append("prefect-server")
+    return ended
+
+
+def running(root: Path, state: Path) -> dict[str, bool]:
+    """Which services run."""
+    found = {name: processes.find(name, records=state / "services") is not None for name in (WORKER, MLFLOW)}
+    return {"prefect-server": find_server(root, state) is not None, **found}
+
+
+def _start_worker(root: Path, state: Path) -> None:
+    if processes.find(WORKER, records=state / "services"):
+        return
+    processes.start(
+        WORKER,
+        [_tool("prefect"), "worker", "start", "--pool", WORK_POOL, "--type", "process", "--name", "sluice"],
+        records=processes.private_folder(state / "services"),
+        log=state / "services" / "worker.log",
+        cwd=root,
+        environment=processes.clean_environment(),
+    )
+
+
+def _start_mlflow(root: Path, state: Path) -> str:
+    address = state / "services" / "mlflow.url"
+    if processes.find(MLFLOW, records=state / "services") and address.exists():
+        return address.read_text()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    store = tracking.local_store(state)
+    processes.start(
+        MLFLOW,
+        [_tool("mlflow"), "ui", "--backend-store-uri", store.tracking_uri, "--host", "127.0.0.1", "--port", str(port)],
+        records=processes.private_folder(state / "services"),
+        log=state / "services" / "mlflow.log",
+        cwd=root,
+        environment=processes.clean_environment({"MLFLOW_DISABLE_TELEMETRY": "true"}),
+    )
+    address.write_text(f"http://127.0.0.1:{port}")
+    return address.read_text()
+
+
+def _prefect(root: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [_tool("prefect"), "--no-prompt", *arguments],
+        cwd=root,
+        env=processes.clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if check and done.returncode:
+        last = (done.stderr or done.stdout).strip().splitlines()[-1:]
+        raise PlatformUnavailable(f"prefect {' '.join(arguments[:2])} failed: {' '.join(last)}")
+    return done
+
+
+def _tool(name: str) -> str:
+    return str(Path(sys.executable).parent / name)

@@ -1,0 +1,56 @@
+"""Every Prefect task in one table: which step, under which name, with which retries.
+
+A step is retried as a whole only when the platform was unavailable, twice; each step is idempotent by
+content, so nothing is cached, persisted or rolled back by Prefect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import Task, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+
+from orchestration.errors import PlatformUnavailable
+from orchestration.steps import evaluate, prepare, register, rollout, serving
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def platform_was_unavailable(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001 - Prefect's signature
+    """Retry nothing but a transient failure of the platform."""
+    return isinstance(state.data, PlatformUnavailable)
+
+
+def step(function: Callable[P, R], name: str) -> Task[P, R]:
+    """`function` as a Prefect task called `name`; its docstring becomes the description."""
+    as_task = task(
+        name=name,
+        task_run_name=name,
+        retries=2,
+        retry_delay_seconds=[2, 10],
+        retry_condition_fn=platform_was_unavailable,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+    )
+    return as_task(function)
+
+
+take_candidate = step(prepare.take, "take candidate")
+build_runtimes = step(prepare.build_runtimes, "build runtime")
+run_rows = step(evaluate.run_rows, "run prompt flow and evaluation flow")
+decide = step(evaluate.decide, "accuracy gate")
+record_decision = step(evaluate.record, "record decision")
+check_serving = step(serving.check, "check what serves")
+register_model = step(register.register_model, "register model")
+create_endpoint = step(rollout.ensure_endpoint, "create endpoint")
+settle_traffic = step(rollout.settle, "check endpoint")
+create_deployment = step(rollout.create_deployment, "create online deployment")
+wait_for_deployment = step(rollout.wait_for_deployment, "wait for online deployment")
+smoke_test = step(rollout.smoke_test, "smoke test")
+shift_traffic = step(rollout.shift_traffic, "shift traffic")
+roll_back = step(rollout.roll_back, "roll back")
+remove_old_deployments = step(rollout.remove_old, "remove old online deployments")

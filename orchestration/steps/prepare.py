@@ -1,0 +1,74 @@
+"""The first steps: settings, snapshot, binding, runtimes. Bad input is refused here, before anything is created."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestration.candidates import checkout, list_prompt_flows, load_spec, take_candidate
+from orchestration.errors import ConfigurationError
+from orchestration.runtimes import ensure_runtime
+from orchestration.settings import bind, find_root, load_settings
+from orchestration.steps.work import Work
+from orchestration.values import Request
+
+ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Runtimes:
+    """The interpreters of a candidate's two environments; the evaluator's is None without an evaluation flow."""
+
+    prompt_flow: Path
+    evaluator: Path | None
+
+
+def requests(
+    environment: str, prompt_flow: str | None, commit: str | None, *, fresh: bool, root: Path | None = None
+) -> list[Request]:
+    """One request per prompt flow: the named one, the configured default, or `all` of them."""
+    root = root or find_root()
+    name = prompt_flow or load_settings(root, environment).default_prompt_flow
+    names = list_prompt_flows(root) if name == ALL else [name]
+    return [Request(name, environment, commit, fresh) for name in names]
+
+
+def take(
+    request: Request,
+    *,
+    root: Path | None = None,
+    block: Mapping[str, Any] | None = None,
+    command_line: Mapping[str, Any] | None = None,
+    check_dirty: bool = True,
+) -> Work:
+    """Load the settings, snapshot the prompt flow, bind its connections. Raises `ConfigurationError`."""
+    root = root or find_root()
+    settings = load_settings(root, request.environment, block=block, command_line=command_line)
+    candidate = take_candidate(root, settings.state, request.prompt_flow, commit=request.commit)
+    if check_dirty and candidate.dirty and not settings.allow_dirty:
+        raise ConfigurationError(
+            f"The checkout has changes that are not committed, and {request.environment} refuses them.",
+            cure="Commit them, or name a commit with --commit.",
+        )
+    spec = load_spec(candidate)
+    return Work(root, request, settings, candidate, spec, bind(settings, spec))
+
+
+def build_runtimes(work: Work, *, progress: Callable[[str], None] = lambda _: None) -> Runtimes:
+    """Build, or find, the environments in which the prompt flow and its evaluation flow run."""
+
+    def build(name: str) -> Path:
+        lock = (work.candidate.folder / name).read_text(encoding="utf-8")
+        return ensure_runtime(lock, folder=work.settings.runtimes, root=work.root, progress=progress)
+
+    graded = (work.candidate.folder / "evaluator-lock.txt").exists()
+    return Runtimes(build("lock.txt"), build("evaluator-lock.txt") if graded else None)
+
+
+def describe(environment: str, prompt_flow: str | None, commit: str | None) -> str:
+    """Prompt flow, commit and environment for the name of a run, without taking a snapshot."""
+    root = find_root()
+    name = prompt_flow or load_settings(root, environment).default_prompt_flow
+    return f"{name} {(commit or checkout(root).commit)[:8]} {environment}"
