@@ -1,0 +1,29 @@
+"""Candidates: read-only snapshots of a prompt flow with everything it needs, named by their content."""
+
+from orchestration.candidates.checkout import Checkout, checkout
+from orchestration.candidates.manifest import (
+    Manifest,
+    RunSide,
+    RunSpec,
+    load_candidate,
+    load_run_specs,
+    load_spec,
+    read_manifest,
+)
+from orchestration.candidates.project import list_prompt_flows
+from orchestration.candidates.snapshot import remove_old_candidates, take_candidate
+
+__all__ = [
+    "Checkout",
+    "Manifest",
+    "RunSide",
+    "RunSpec",
+    "checkout",
+    "list_prompt_flows",
+    "load_candidate",
+    "load_run_specs",
+    "load_spec",
+    "read_manifest",
+    "remove_old_candidates",
+    "take_candidate",
+]

@@ -1,0 +1,97 @@
+"""What a binding needs in clear text: where the model proxy sends calls, and the values of custom connections.
+
+Nothing of this is stored, logged or put into an environment: it goes to the model proxy and down the runner's pipe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from orchestration.errors import ConfigurationError
+from orchestration.model_proxy.upstream import Prices, Upstream
+from orchestration.references import Blocks, Reference, read_environment, resolve
+from orchestration.settings import Connection, Settings
+from orchestration.settings.checks import is_loopback
+from orchestration.values import Binding, Json
+
+
+@dataclass(frozen=True, slots=True)
+class _Vault:
+    """Settings with what their references are resolved from."""
+
+    settings: Settings
+    env: Mapping[str, str]
+    blocks: Blocks | None
+
+    def reveal(self, reference: Reference, *loc: str) -> str:
+        """The value in clear text; an error names the place of the reference."""
+        at = self.settings.at("connections", *loc)
+        return resolve(reference, root=self.settings.root, env=self.env, blocks=self.blocks, at=at).reveal()
+
+
+def upstreams(
+    settings: Settings, binding: Binding, *, env: Mapping[str, str] | None = None, blocks: Blocks | None = None
+) -> dict[str, Upstream]:
+    """Where the calls of each connection of the binding that leads to a model go, with its key.
+
+    Raises `ConfigurationError` for a key that is missing or can't be resolved.
+    """
+    vault = _vault(settings, env, blocks)
+    models = {name: each for name, each in binding.connections.items() if each["kind"] != "custom"}
+    return {name: _upstream(vault, name, described) for name, described in models.items()}
+
+
+def descriptions(
+    settings: Settings, binding: Binding, *, env: Mapping[str, str] | None = None, blocks: Blocks | None = None
+) -> dict[str, dict[str, Json]]:
+    """The binding's connections as the runner's `open` message has them, but for what the model proxy adds to `llm`.
+
+    Those of type `custom` hold their secrets. Raises `ConfigurationError` for one that can't be resolved.
+    """
+    vault = _vault(settings, env, blocks)
+    return {
+        name: _custom(vault, name)
+        if described["kind"] == "custom"
+        else {"type": "llm", "model": described["model_deployment"]}
+        for name, described in binding.connections.items()
+    }
+
+
+def _vault(settings: Settings, env: Mapping[str, str] | None, blocks: Blocks | None) -> _Vault:
+    return _Vault(settings, read_environment(settings.root) if env is None else env, blocks)
+
+
+def _upstream(vault: _Vault, name: str, described: Mapping[str, Json]) -> Upstream:
+    connection, base = vault.settings.connections[name], str(described["api_base"] or "")
+    version, prices = described["api_version"], connection.prices
+    assert connection.kind != "custom"
+    return Upstream(
+        kind=connection.kind,
+        base_url=base,
+        api_version=str(version) if version else None,
+        deployment=connection.model_deployment,
+        api_key=_key(vault, name, connection, base),
+        requests_per_minute=connection.requests_per_minute,
+        tokens_per_minute=connection.tokens_per_minute,
+        prices=Prices(**prices.model_dump()) if prices else None,
+    )
+
+
+def _key(vault: _Vault, name: str, connection: Connection, base: str) -> str | None:
+    """The key; None where none is needed: offline, and a server on this machine."""
+    if connection.api_key is not None:
+        return vault.reveal(connection.api_key, name, "api_key")
+    if connection.kind == "offline" or is_loopback(base):
+        return None
+    create = f"sluice connections create {name} -e {vault.settings.environment}"
+    cure = f"Next: {create}, or set AOAI_API_KEY in .env and write api_key: {{env: AOAI_API_KEY}}."
+    raise ConfigurationError(
+        f"the connection {name!r} has no key.", at=vault.settings.at("connections", name, "api_key"), cure=cure
+    )
+
+
+def _custom(vault: _Vault, name: str) -> dict[str, Json]:
+    connection = vault.settings.connections[name]
+    secrets: dict[str, Json] = {key: vault.reveal(ref, name, "secrets", key) for key, ref in connection.secrets.items()}
+    return {"type": "custom", "values": dict(connection.values), "secrets": secrets}

@@ -1,0 +1,30 @@
+"""The settings of an environment: typed, bounded, from files, a block and the command line."""
+
+from orchestration.settings.binding import bind
+from orchestration.settings.load import find_root, list_environments, load_settings, parse_overrides
+from orchestration.settings.model import (
+    Connection,
+    EndpointSettings,
+    EvaluationSettings,
+    Floors,
+    Prices,
+    Rollout,
+    Settings,
+    SettingsFile,
+)
+
+__all__ = [
+    "Connection",
+    "EndpointSettings",
+    "EvaluationSettings",
+    "Floors",
+    "Prices",
+    "Rollout",
+    "Settings",
+    "SettingsFile",
+    "bind",
+    "find_root",
+    "list_environments",
+    "load_settings",
+    "parse_overrides",
+]

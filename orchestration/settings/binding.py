@@ -1,0 +1,67 @@
+"""Binding a prompt flow's connection names to what they stand for in an environment. No secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from orchestration.errors import ConfigurationError
+from orchestration.references import Blocks, Reference, resolve
+from orchestration.settings.checks import address_problem
+from orchestration.settings.model import Connection, Settings
+from orchestration.specs import PromptFlowSpec
+from orchestration.validation import nearest
+from orchestration.values import Binding, Json, sha256
+
+AZURE_API_VERSION = "2024-10-21"
+OPENAI_API_BASE = "https://api.openai.com/v1"
+
+
+def bind(
+    settings: Settings, spec: PromptFlowSpec, *, env: Mapping[str, str] | None = None, blocks: Blocks | None = None
+) -> Binding:
+    """What each connection of the prompt flow is here: kind, address, API version, model; for `custom` its values.
+
+    Rates, prices and keys are left out: they don't change an answer. Raises `ConfigurationError` for a
+    connection that the environment doesn't have, or an address that can't be resolved.
+    """
+    names = sorted(spec.connections)
+    connections = {name: _described(settings, name, env, blocks) for name in names}
+    return Binding(settings.environment, connections, sha256(connections))
+
+
+def _described(
+    settings: Settings, name: str, env: Mapping[str, str] | None, blocks: Blocks | None
+) -> Mapping[str, Json]:
+    connection = _connection(settings, name)
+    if connection.kind == "custom":
+        return {"kind": "custom", "values": dict(connection.values), "secrets": list[Json](sorted(connection.secrets))}
+    return {
+        "kind": connection.kind,
+        "api_base": _address(settings, name, connection, env, blocks),
+        "api_version": (connection.api_version or AZURE_API_VERSION) if connection.kind == "azure_openai" else None,
+        "model_deployment": connection.model_deployment,
+    }
+
+
+def _connection(settings: Settings, name: str) -> Connection:
+    found = settings.connections.get(name)
+    if found is None:
+        message = f"the prompt flow needs a connection {name!r}, which {settings.environment} does not have."
+        cure = nearest(name, settings.connections) or f"Add connections.{name} to config/base.yaml."
+        raise ConfigurationError(message, at=settings.at("connections"), cure=cure)
+    return found
+
+
+def _address(
+    settings: Settings, name: str, connection: Connection, env: Mapping[str, str] | None, blocks: Blocks | None
+) -> str | None:
+    if connection.kind == "offline":
+        return None
+    base = connection.api_base or OPENAI_API_BASE
+    if isinstance(base, Reference):
+        at = settings.at("connections", name, "api_base")
+        base = resolve(base, root=settings.root, env=env, blocks=blocks, at=at).reveal()
+        message = address_problem(base, encrypted=connection.kind == "azure_openai")
+        if message:
+            raise ConfigurationError(message, at=at)
+    return base.rstrip("/")

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import pytest
+
+from orchestration.connections import descriptions, upstreams
+from orchestration.errors import ConfigurationError
+from orchestration.settings import bind
+from orchestration.specs import PromptFlowSpec
+
+TEXT = """\
+connections:
+  aoai:
+    kind: azure_openai
+    api_base: https://a.example
+    api_key: {env: AOAI_API_KEY}
+    model_deployment: gpt
+    requests_per_minute: 60
+    prices: {prompt_per_million: 1, completion_per_million: 2}
+  keyless:
+    kind: openai
+  ollama:
+    kind: openai
+    api_base: http://localhost:11434/v1
+  search:
+    kind: custom
+    values: {index: a}
+    secrets:
+      key: {env: SEARCH_KEY}
+  small:
+    kind: offline
+"""
+ENV = {"AOAI_API_KEY": "canary", "SEARCH_KEY": "bird"}
+
+
+@pytest.fixture
+def bound(settings_of):
+    """Settings, and their binding of these connections."""
+
+    def both(*connections, text=TEXT):
+        settings = settings_of(text)
+        values = {"connections": connections, "gate": {}, "sample": {"inputs": {}, "answer": {}}}
+        return settings, bind(settings, PromptFlowSpec.model_validate(values), env={})
+
+    return both
+
+
+def test_a_provider_gets_its_key_and_limits(bound):
+    upstream = upstreams(*bound("aoai"), env=ENV)["aoai"]
+    assert (upstream.kind, upstream.base_url, upstream.api_version) == (
+        "azure_openai",
+        "https://a.example",
+        "2024-10-21",
+    )
+    assert (upstream.deployment, upstream.api_key, upstream.requests_per_minute) == ("gpt", "canary", 60)
+    assert upstream.prices
+    assert upstream.prices.completion_per_million == 2
+    assert "canary" not in repr(upstream)
+
+
+def test_what_is_on_this_machine_needs_no_key(bound):
+    found = upstreams(*bound("ollama", "small"), env={})
+    assert {name: upstream.api_key for name, upstream in found.items()} == {"ollama": None, "small": None}
+    assert found["small"].kind == "offline"
+
+
+def test_a_connection_without_a_key(bound):
+    with pytest.raises(ConfigurationError) as error:
+        upstreams(*bound("keyless"), env=ENV)
+    assert str(error.value) == (
+        "config/dev.yaml:9:connections.keyless.api_key: the connection 'keyless' has no key. "
+        "Next: sluice connections create keyless -e dev, or set AOAI_API_KEY in .env and write "
+        "api_key: {env: AOAI_API_KEY}."
+    )
+
+
+def test_a_key_that_is_not_set_names_the_reference(bound):
+    with pytest.raises(ConfigurationError) as error:
+        upstreams(*bound("aoai"), env={})
+    assert str(error.value) == (
+        "config/dev.yaml:5:connections.aoai.api_key: the environment variable AOAI_API_KEY is not set. "
+        "Copy .env.sample to .env and set AOAI_API_KEY there."
+    )
+    with pytest.raises(ConfigurationError, match=r"^config/dev\.yaml:18:connections\.search\.secrets\.key: "):
+        descriptions(*bound("search"), env={})
+
+
+def test_runners_get_the_secrets_of_custom_connections_only(bound):
+    assert descriptions(*bound("aoai", "search", "small"), env=ENV) == {
+        "aoai": {"type": "llm", "model": "gpt"},
+        "search": {"type": "custom", "values": {"index": "a"}, "secrets": {"key": "bird"}},
+        "small": {"type": "llm", "model": None},
+    }
+    assert set(upstreams(*bound("aoai", "search"), env=ENV)) == {"aoai"}
+
+
+def test_the_key_is_read_from_the_env_file(bound, root, monkeypatch):
+    monkeypatch.delenv("AOAI_API_KEY", raising=False)
+    (root / ".env").write_text("AOAI_API_KEY=from the file\n")
+    assert upstreams(*bound("aoai"))["aoai"].api_key == "from the file"
