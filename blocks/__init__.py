@@ -35,13 +35,3 @@ class SluiceEnvironment(Block):
     connections: dict[str, str] = Field(
         default_factory=dict, description="Connection name to the name of an LLM Connection block that holds its key."
     )
-
-    def settings(self) -> dict[str, Any]:
-        """The overrides in the shape of a settings file; keys become references, never values."""
-        merged = dict(self.overrides)
-        for name, block in self.connections.items():
-            connections = dict(merged.get("connections", {}))
-            reference = {"api_key": {"block": f"llm-connection/{block}"}}
-            connections[name] = {**dict(connections.get(name, {})), **reference}
-            merged["connections"] = connections
-        return merged

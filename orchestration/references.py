@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections import ChainMap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, Self, TypeAlias
 
@@ -15,6 +17,8 @@ from orchestration.errors import ConfigurationError, Place
 from orchestration.specs import Spec
 
 Blocks: TypeAlias = Callable[[str], str | None]
+# Who can read Prefect blocks: set for a run through Prefect, so that nothing below it has to know Prefect.
+_blocks_in_use: ContextVar[Blocks | None] = ContextVar("blocks", default=None)
 LINE = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$")
 
 
@@ -75,6 +79,16 @@ def _tag(value: Any) -> str:
 Text = Annotated[Annotated[str, Tag("<text>")] | Annotated[Reference, Tag("<reference>")], Discriminator(_tag)]
 
 
+@contextmanager
+def using_blocks(blocks: Blocks) -> Iterator[None]:
+    """Resolve references to blocks by `blocks` within this context, wherever none are passed."""
+    token = _blocks_in_use.set(blocks)
+    try:
+        yield
+    finally:
+        _blocks_in_use.reset(token)
+
+
 def read_environment(root: Path) -> Mapping[str, str]:
     """The environment variables, and below them those of `.env` in `root`, which are not exported to anyone."""
     return ChainMap(dict(os.environ), _read_env_file(root / ".env"))
@@ -97,7 +111,7 @@ def resolve(
         return _from_environment(reference.env, root, read_environment(root) if env is None else env, at)
     if reference.file is not None:
         return _from_file(reference.file, root, at)
-    return _from_block(str(reference.block), blocks, at)
+    return _from_block(str(reference.block), blocks or _blocks_in_use.get(), at)
 
 
 def _from_environment(name: str, root: Path, env: Mapping[str, str], at: Place | None) -> Secret:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 from orchestration.cli.options import AsJson, Commit, Environment, Fresh, PromptFlowName
 from orchestration.cli.reply import Exit, Reply
-from orchestration.prefect_flows.private_server import ensure_server, find_server
+from orchestration.platforms import open_platform
+from orchestration.prefect_flows.private_server import Server, ensure_server, find_server
 from orchestration.steps import prepare
 from orchestration.steps.report import release_text
+from orchestration.steps.work import Work
 from orchestration.values import Outcome, Release, as_json
 
 CODES = {
@@ -41,9 +44,10 @@ def run(
     """
     wanted = prepare.requests(environment, prompt_flow, commit, fresh=fresh)
     works = [prepare.take(request) for request in wanted]  # refuses bad input before any server is started
-    _connect(works[0].root, works[0].state, port=works[0].settings.prefect.port)
+    server = _connect(works[0].root, works[0].state, port=works[0].settings.prefect.port)
     releases = _run_flow(environment, prompt_flow, commit, fresh=fresh)
-    return reply(releases)
+    answer = reply(releases)
+    return replace(answer, text="\n".join([answer.text, *_hints(works, releases), f"  Prefect   {server.ui_url}"]))
 
 
 def reply(releases: list[Release]) -> Reply:
@@ -54,12 +58,24 @@ def reply(releases: list[Release]) -> Reply:
     return Reply("\n".join(release_text(release) for release in releases), data, code)
 
 
-def _connect(root: Path, state: Path, *, port: int) -> None:
+def _hints(works: list[Work], releases: list[Release]) -> list[str]:
+    """What to type next: a request for what serves, where to look for what doesn't."""
+    hints = []
+    for work, release in zip(works, releases, strict=True):
+        if release.outcome in (Outcome.RELEASED, Outcome.UNCHANGED):
+            hints.append(f"  try       {open_platform(work.settings).example(work.endpoint, work.spec.sample.inputs)}")
+        if release.outcome in (Outcome.REJECTED, Outcome.BROKEN):
+            hints.append(f"  see       sluice evaluate {release.prompt_flow} -e {release.environment} --open")
+    return hints
+
+
+def _connect(root: Path, state: Path, *, port: int) -> Server:
 
     if find_server(root, state) is None:
         sys.stderr.write("Starting a private Prefect server, kept until `sluice down`\n")
-    ensure_server(root, state, port=port)
+    server = ensure_server(root, state, port=port)
     os.chdir(root)  # Prefect reads prefect.toml from the current folder
+    return server
 
 
 def _run_flow(environment: str, prompt_flow: str | None, commit: str | None, *, fresh: bool) -> list[Release]:

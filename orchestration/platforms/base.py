@@ -131,6 +131,9 @@ class Platform(Protocol):
     def url(self, endpoint: str) -> str:
         """The scoring address."""
 
+    def example(self, endpoint: str, inputs: Mapping[str, Json]) -> str:
+        """A shell command that sends one request; it reads the key where it is kept, and doesn't show it."""
+
     def find_model(self, prompt_flow: str, content_hash: str) -> ModelVersion | None:
         """The registered version with this content, if there is one."""
 

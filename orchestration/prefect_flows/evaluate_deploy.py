@@ -19,6 +19,7 @@ from orchestration.prefect_flows.deploy_subflow import deploy
 from orchestration.prefect_flows.evaluate_subflow import evaluate
 from orchestration.prefect_flows.register_subflow import register
 from orchestration.prefect_flows.task_table import check_serving, take_candidate
+from orchestration.references import using_blocks
 from orchestration.steps import outcome, prepare
 from orchestration.steps.rollout import Rollout
 from orchestration.values import Release, Request, Verdict
@@ -52,7 +53,7 @@ def evaluate_deploy(
 def release(request: Request) -> Release:
     """One prompt flow from snapshot to traffic."""
     watch = outcome.Stopwatch()
-    with tags(request.prompt_flow, request.environment):
+    with tags(request.prompt_flow, request.environment), using_blocks(environment_block.secret):
         work = take_candidate(request, block=environment_block.load(request.environment))
         judged = evaluate(work)
         watch.lap("evaluate")

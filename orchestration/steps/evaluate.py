@@ -148,7 +148,7 @@ def _known(work: Work, decision: Decision) -> tuple[str, str] | None:
 def _params(work: Work) -> dict[str, Json]:
     candidate, binding = work.candidate, work.binding
     models = {
-        f"model.{name}": each.get("model") or "as the prompt flow names it"
+        f"model.{name}": each.get("model_deployment") or "as the prompt flow names it"
         for name, each in binding.connections.items()
     }
     return {

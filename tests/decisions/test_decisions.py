@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestration.decisions import (
@@ -178,6 +178,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
+@example({"\ud800": 1})
 def test_anything_can_be_made_storable(value: Any) -> None:
     assert storable(storable(value)) == storable(value)
     canonical(storable(value))
@@ -245,7 +246,7 @@ def test_the_table_keeps_output_grades_and_codes_but_no_messages() -> None:
     }
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, 10**30, "\ud800"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, 10**30, "\ud800", {"\ud800": 1}])
 def test_a_value_that_canonical_json_cannot_hold_names_its_row(value: Any) -> None:
     with pytest.raises(EvaluationBroken, match="Row a"):
         table_lines(evaluated(graded_row("a", 1, output={"answer": value})))

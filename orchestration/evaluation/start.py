@@ -1,0 +1,32 @@
+"""Starts the runner of one subject of a job."""
+
+from __future__ import annotations
+
+from orchestration.evaluation.connections import Connections
+from orchestration.evaluation.job import EvaluationJob, Subject
+from orchestration.evaluation.runner_client import READY_SECONDS, RunnerClient
+
+
+async def start_runner(
+    job: EvaluationJob, subject: Subject, name: str, connections: Connections, *, trace: bool = False
+) -> RunnerClient:
+    """The runner with the subject opened in it; what user code prints goes to `<logs>/<name>.log`.
+
+    Raises `RunnerFailed`, and `ConfigurationError` for a connection that is bound to nothing.
+    """
+    opening = {
+        "flow": str(subject.folder.absolute()),
+        "variant": subject.variant,
+        "connections": await connections.describe(),
+        "overrides": subject.overrides,
+        "concurrency": job.in_flight,
+        "workers": job.workers,
+        "trace": trace,
+    }
+    return await RunnerClient.start(
+        subject.python,
+        opening,
+        environment=subject.environment,
+        log=job.logs / f"{name}.log",
+        ready_seconds=min(READY_SECONDS, job.deadline_seconds),
+    )

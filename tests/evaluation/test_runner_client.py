@@ -1,0 +1,125 @@
+"""The client against runners that are no runners, and what it keeps within bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from evaluation_workspace import MARK, Workspace
+
+from orchestration.errors import RunnerFailed
+from orchestration.evaluation import runner_client, runner_process
+from orchestration.evaluation.engine import evaluate
+from orchestration.evaluation.runner_client import RunnerClient
+
+READY = (
+    '{"type": "ready", "protocol": 1, "framework": "x", "kind": "x", "inputs": {}, "outputs": {}, "aggregation": false}'
+)
+
+
+def pretender(folder: Path, code: str) -> dict[str, str]:
+    """An environment in which `-m sluice_runner` is this code, with `read`, `write` and `say` at hand."""
+    package = folder / "pretender" / "sluice_runner"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    head = """
+        import os, sys, time
+        read, write = open(int(sys.argv[3]), "rb", 0), int(sys.argv[5])
+        def say(line):
+            os.write(write, line.encode() + b"\\n")
+    """
+    (package / "__main__.py").write_text(textwrap.dedent(head) + textwrap.dedent(code))
+    return {"PYTHONPATH": str(package.parent), MARK: str(folder)}
+
+
+def start(folder: Path, code: str, **options) -> RunnerClient:
+    """Start it, receive what it says, and end it."""
+
+    async def main():
+        environment = pretender(folder, code)
+        client = await RunnerClient.start(
+            Path(sys.executable), {"flow": "/x"}, environment=environment, log=folder / "log", **options
+        )
+        try:
+            heard = []
+            while messages := await client.receive():
+                heard += messages
+            return heard, await client.ended()
+        finally:
+            client.kill()
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("sys.exit(5)", "ended before the flow was open .exit code 5."),
+        ("say('hello')", "ended before the flow was open .it sent a broken message."),
+        ("say('[1]')", "ended before the flow was open .it sent a broken message."),
+        ("time.sleep(60)", "not open after 1.5 s"),
+        ("""say('{"type": "ready", "protocol": 2}')""", "speaks protocol 2, not 1"),
+        ("""say('{"type": "ready", "protocol": 1}')""", "incomplete `ready`"),
+        ("""say('{"type": "failed", "code": "NoFlow", "message": "no such", "where": "a:1"}')""", "a:1: no such"),
+    ],
+)
+def test_what_does_not_open_a_flow_says_why(workspace: Workspace, code: str, said: str):
+    with pytest.raises(RunnerFailed, match=said):
+        start(workspace.folder, code, ready_seconds=1.5)
+
+
+def test_messages_come_whole_however_the_pipe_cuts_them(workspace: Workspace):
+    code = f"""
+        say('{READY}')
+        line = '{{"type": "a", "x": "' + "y" * 300_000 + '"}}'
+        os.write(write, line[:7].encode()); time.sleep(0.05)
+        say(line[7:] + '\\n{{"type": "b"}}')
+        os.write(write, b'{{"type": "half')
+    """
+    heard, ended = start(workspace.folder, code)
+    assert [(m["type"], len(m.get("x", ""))) for m in heard] == [("a", 300_000), ("b", 0)]
+    assert ended == "exit code 0"
+
+
+def test_nothing_is_believed_after_a_broken_message(workspace: Workspace):
+    code = f"""
+        say('{READY}\\n{{"type": "a"}}\\nnonsense\\n{{"type": "b"}}')
+        time.sleep(60)
+    """
+    heard, ended = start(workspace.folder, code)
+    assert [m["type"] for m in heard] == ["a"]
+    assert ended == "it sent a broken message"
+
+
+def test_a_runner_that_ignores_everything_is_ended_too(workspace: Workspace):
+    code = f"""
+        import signal
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.fork()
+        say('{READY}\\nnonsense')
+        time.sleep(60)
+    """
+    start(workspace.folder, code)
+
+
+def test_the_log_is_kept_within_bounds(workspace: Workspace, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(runner_process, "LOG_BYTES", 2**20)
+    monkeypatch.setattr(runner_client, "BOUND_SECONDS", 0.0)
+    chatty = """
+        import time
+        def run(text: str):
+            for n in range(100):
+                print(n, "x" * 100_000, flush=True)
+                time.sleep(0.02)
+            return {"answer": text}
+    """
+    path, sizes = workspace.folder / "logs" / "flow.log", []
+    evaluation = evaluate(workspace.job(chatty, rows=1), progress=lambda _: sizes.append(path.stat().st_size))
+    assert evaluation.completed == 1
+    assert max(sizes) < 6 * 2**20  # of 10 that were printed
+    assert path.stat().st_mode & 0o077 == 0
+    assert "it was dropped" in workspace.log()
+    assert "99 xxx" in workspace.log()
