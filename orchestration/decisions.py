@@ -126,7 +126,7 @@ def authorizes(document: Mapping[str, Json], *, content_hash: str, binding_hash:
 def storable(value: Any) -> Any:
     """JSON with what canonical JSON can't hold as a string: NaN, infinities, integers from 2**53, half a surrogate pair."""
     if isinstance(value, Mapping):
-        return {str(key): storable(each) for key, each in value.items()}
+        return {storable(str(key)): storable(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [storable(each) for each in value]
     if isinstance(value, float) and not math.isfinite(value):
@@ -153,7 +153,7 @@ def _line(row: GradedRow) -> bytes:
     }
     try:
         return canonical(line)
-    except CanonicalizationError as problem:
+    except (CanonicalizationError, UnicodeEncodeError) as problem:  # the latter for half a surrogate pair in a key
         raise EvaluationBroken(
             f"Row {row.row.key} (line {row.row.line}) holds a value that the graded table can't keep: {problem}.",
             cure="Return numbers of that kind as strings.",
