@@ -22,7 +22,7 @@ from orchestration.polling import REAL, Clock, every, wait_until
 from orchestration.uv import is_unreachable, reason, run_uv
 from orchestration.values import sha256
 
-__all__ = ["ensure_runtime", "lock_for", "remove_old_runtimes", "runtime_key"]
+__all__ = ["ensure_runtime", "find_runtime", "lock_for", "remove_old_runtimes", "runtime_key"]
 
 READY = "ready"
 BUILD_SECONDS = 1800.0  # a cold cache behind a slow link
@@ -58,6 +58,12 @@ def ensure_runtime(
     finally:
         lock.release()
     return _used(home)
+
+
+def find_runtime(lock_text: str, *, folder: Path, root: Path) -> Path | None:
+    """The interpreter of the runtime with these requirements if it is built. Builds and touches nothing."""
+    home = folder / runtime_key(lock_text, root)
+    return _python(home) if _is_ready(home) else None
 
 
 def runtime_key(lock_text: str, root: Path) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from orchestration.cli.options import AsJson, Environment, PromptFlowName
+from orchestration.cli.options import AsJson, Environment, OnePromptFlow
 from orchestration.cli.reply import Exit, Reply
 from orchestration.errors import ConfigurationError
 from orchestration.platforms.base import OnlineDeployment
@@ -17,7 +17,7 @@ Deployment = Annotated[str, Parameter(help="One online deployment by name; by de
 
 
 def invoke(
-    prompt_flow: PromptFlowName = None,
+    prompt_flow: OnePromptFlow = None,
     *,
     inputs: Annotated[str | None, Parameter(help="The request's body as JSON; by default the sample request.")] = None,
     deployment: Deployment = "",
@@ -29,7 +29,7 @@ def invoke(
     Example: sluice invoke named_entity_recognition --inputs '{"text": "Ada met Bob.", "entity_type": "person"}'
     """
     target = operate.target(environment, prompt_flow)
-    answer = target.platform.invoke(target.endpoint, _body(inputs) or target.sample, deployment=deployment)
+    answer = target.platform.invoke(target.endpoint, json_object(inputs) or target.sample, deployment=deployment)
     data = {
         "endpoint": target.endpoint,
         "deployment": answer.deployment,
@@ -42,7 +42,7 @@ def invoke(
 
 
 def logs(
-    prompt_flow: PromptFlowName = None,
+    prompt_flow: OnePromptFlow = None,
     *,
     deployment: Deployment = "",
     lines: Annotated[int, Parameter(help="How many of the last lines.")] = 50,
@@ -59,7 +59,7 @@ def logs(
     return Reply(text, {"endpoint": target.endpoint, "deployment": name, "lines": text.splitlines()})
 
 
-def rollback(prompt_flow: PromptFlowName = None, *, environment: Environment = "local", json: AsJson = False) -> Reply:
+def rollback(prompt_flow: OnePromptFlow = None, *, environment: Environment = "local", json: AsJson = False) -> Reply:
     """Put all traffic back to the online deployment that served before. Running it twice goes forward again.
 
     Example: sluice rollback named_entity_recognition -e prod
@@ -69,7 +69,8 @@ def rollback(prompt_flow: PromptFlowName = None, *, environment: Environment = "
     return Reply(f"{traffic.endpoint}: {shown}", {"endpoint": traffic.endpoint, "traffic": dict(traffic.weights)})
 
 
-def _body(inputs: str | None) -> dict[str, Any] | None:
+def json_object(inputs: str | None) -> dict[str, Any] | None:
+    """The value of `--inputs`. Raises `ConfigurationError` for what is no JSON object."""
     if inputs is None:
         return None
     try:

@@ -12,6 +12,8 @@ Environment = Annotated[
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")]
 Fresh = Annotated[bool, Parameter(negative="", help="Ignore stored rows: call the model for every one.")]
 Commit = Annotated[str | None, Parameter(help="Release this commit instead of the checkout.")]
+OnePromptFlow = Annotated[str | None, Parameter(help="A folder of flows/, or nothing for the configured default.")]
+Yes = Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="Don't ask.")]
 PromptFlowName = Annotated[
     str | None, Parameter(help="A folder of flows/, `all`, or nothing for the configured default.")
 ]

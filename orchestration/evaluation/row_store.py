@@ -50,14 +50,8 @@ class RowStore:
 
     def get(self, keys: Sequence[str]) -> dict[str, Any]:
         """The stored values of those keys that have one."""
-        found: dict[str, Any] = {}
         with self._explained(), self._lock:
-            for start in range(0, len(keys), _MAX_VARIABLES):
-                some = keys[start : start + _MAX_VARIABLES]
-                marks = ",".join("?" * len(some))
-                query = f"SELECT key, value FROM answers_1 WHERE key IN ({marks})"  # noqa: S608 - marks only
-                found.update((key, json.loads(value)) for key, value in self._database.execute(query, some))
-        return found
+            return dict(_select(self._database, keys))
 
     def put(self, key: str, value: Any) -> None:
         """Store a value within about `FLUSH_SECONDS`."""
@@ -125,6 +119,32 @@ class RowStore:
                 f"the row store {self.path} can't be used: {error}.",
                 cure="Check disk space and permissions; if it is damaged, remove it: only time is lost.",
             ) from error
+
+
+def look_up(folder: Path, keys: Sequence[str]) -> dict[str, Any]:
+    """The stored values of those keys that have one, without creating or changing a file; none if there is no store.
+
+    Raises `EvaluationBroken` if the file can't be read.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return {}
+    # Without a journal nobody writes, and `immutable` keeps sqlite from making one; with it, its files are there already.
+    mode = "mode=ro" if path.with_name(f"{FILE}-wal").exists() else "immutable=1"
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", uri=True)) as database:
+            return dict(_select(database, keys))
+    except (sqlite3.Error, ValueError) as error:
+        raise EvaluationBroken(f"the row store {path} can't be read: {error}.") from error
+
+
+def _select(database: sqlite3.Connection, keys: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    for start in range(0, len(keys), _MAX_VARIABLES):
+        some = keys[start : start + _MAX_VARIABLES]
+        marks = ",".join("?" * len(some))
+        query = f"SELECT key, value FROM answers_1 WHERE key IN ({marks})"  # noqa: S608 - marks only
+        for key, value in database.execute(query, some):
+            yield key, json.loads(value)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from orchestration.model_proxy.cost import Block, CostEstimate, Seen, Size
 from orchestration.model_proxy.hints import DIMENSIONS, Dimension, Hints
 from orchestration.model_proxy.lane import Lane, Use
+from orchestration.model_proxy.opening import Opening
 from orchestration.values import Tokens
 
 _PATIENCE = 3.0  # refusals within about 100 answers that a told limit may cause before it is no longer believed
@@ -47,7 +48,9 @@ class Controller:
             "requests": Lane(requests_per_minute, share=0.99, now=start),
             "tokens": Lane(tokens_per_minute, share=0.975, now=start),
         }
-        self._scouts = None if requests_per_minute else scouts
+        self._opening = Opening(scouts)
+        if requests_per_minute:
+            self._opening.end()
         self._cost = CostEstimate(assume_longest=tokens_per_minute is None)
         self._in_flight = 0
         self._resume = self._reacted = -math.inf
@@ -55,12 +58,10 @@ class Controller:
 
     def wait(self, size: Size) -> float:
         """Seconds until a request of that size may be sent; 0 is now, inf is not before an answer."""
-        if self._scouts is not None and self._in_flight >= self._scouts:
-            return math.inf
         now = self._now()
         costs = self._costs(size)
         waits = [self._lanes[dimension].wait(costs[dimension], now) for dimension in DIMENSIONS]
-        return max(0.0, self._resume - now, *waits)
+        return max(0.0, self._resume - now, self._opening.wait(self._in_flight, now), *waits)
 
     def pause(self) -> float:
         """Seconds for which nothing is sent at all, whatever its size."""
@@ -70,13 +71,14 @@ class Controller:
         """A request is sent now."""
         now = self._now()
         self._in_flight += 1
+        self._opening.sent(now)
         uses = {name: self._lanes[name].take(cost, now) for name, cost in self._costs(size).items()}
         return Ticket(now, size, self._cost.sent(now, rate=self._refill), uses)
 
     def answered(self, ticket: Ticket, hints: Hints, *, tokens: Tokens | None = None) -> None:
         """The provider admitted the request; `tokens` is what it says it used."""
         self._in_flight -= 1
-        self._scouts = None
+        self._opening.end()
         self._strikes = max(0.0, self._strikes - _FORGIVEN)
         if ticket.sent > self._reacted:
             for name, use in ticket.uses.items():

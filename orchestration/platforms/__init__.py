@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,11 +38,11 @@ def open_local(settings: Settings) -> LocalPlatform:
     )
 
 
-def stop_endpoints(state: Path, *, say: Callable[[str], None]) -> list[str]:
-    """Drain and end every endpoint of this machine that belongs to `state`; their names."""
+def stop_endpoints(state: Path, *, say: Callable[[str], None], names: Collection[str] | None = None) -> list[str]:
+    """Drain and end every endpoint of this machine that belongs to `state`, or those named; the names of those that ran."""
     from orchestration.platforms.local.launch import stop_all
 
-    ended = stop_all(state)
+    ended = stop_all(state, names=names)
     for name in ended:
         say(f"Ended endpoint {name}")
     return ended

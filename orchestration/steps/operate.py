@@ -41,8 +41,7 @@ class Target:
 
 def target(environment: str, prompt_flow: str | None) -> Target:
     """The endpoint of a prompt flow (by default the configured one) in an environment."""
-    request = prepare.requests(environment, prompt_flow, None, fresh=False)[0]
-    work = prepare.take(request, check_dirty=False)
+    work = prepare.take(prepare.one_request(environment, prompt_flow), check_dirty=False)
     return Target(work, open_platform(work.settings))
 
 

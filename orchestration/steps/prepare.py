@@ -35,6 +35,15 @@ def requests(
     return [Request(name, environment, commit, fresh) for name in names]
 
 
+def one_request(environment: str, prompt_flow: str | None, *, root: Path | None = None) -> Request:
+    """The request for commands that work on one prompt flow: the named one, or the configured default."""
+    found = requests(environment, prompt_flow, None, fresh=False, root=root)
+    if len(found) != 1 or prompt_flow == ALL:
+        names = ", ".join(request.prompt_flow for request in found)
+        raise ConfigurationError("This works on one prompt flow at a time.", cure=f"Name one of {names}.")
+    return found[0]
+
+
 def take(
     request: Request,
     *,
@@ -42,11 +51,15 @@ def take(
     block: Mapping[str, Any] | None = None,
     command_line: Mapping[str, Any] | None = None,
     check_dirty: bool = True,
+    snapshots: Path | None = None,
 ) -> Work:
-    """Load the settings, snapshot the prompt flow, bind its connections. Raises `ConfigurationError`."""
+    """Load the settings, snapshot the prompt flow, bind its connections. Raises `ConfigurationError`.
+
+    The snapshot goes to the state folder, unless another folder for `snapshots` is named.
+    """
     root = root or find_root()
     settings = load_settings(root, request.environment, block=block, command_line=command_line)
-    candidate = take_candidate(root, settings.state, request.prompt_flow, commit=request.commit)
+    candidate = take_candidate(root, snapshots or settings.state, request.prompt_flow, commit=request.commit)
     if check_dirty and candidate.dirty and not settings.allow_dirty:
         raise ConfigurationError(
             f"The checkout has changes that are not committed, and {request.environment} refuses them.",

@@ -12,18 +12,18 @@ from dataclasses import dataclass
 
 import jsonschema
 
-from orchestration.errors import EndpointHeld, PlatformError, ProvisioningFailed, ResourceNotFound
+from orchestration.errors import EndpointHeld, PlatformError, ProvisioningFailed
 from orchestration.platforms import open_platform
-from orchestration.platforms.base import FAILED, OWNER_TAG, SUCCEEDED, Answer, Endpoint, Found, OnlineDeployment
+from orchestration.platforms.base import FAILED, Answer, Endpoint, OnlineDeployment
 from orchestration.platforms.names import deployment_name
 from orchestration.polling import REAL, Clock, every, wait_until
 from orchestration.steps.evaluate import Judged
 from orchestration.steps.ledger import record_event
-from orchestration.steps.work import Work
+from orchestration.steps.waiting import wait_for, wait_gone
+from orchestration.steps.work import Work, owner_tags
 from orchestration.values import Json, ModelVersion, Traffic
 
 DEPLOYMENT = OnlineDeployment.kind
-POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def ensure_endpoint(work: Work, *, clock: Clock = REAL) -> str:
     """Create the endpoint, or bring it back, and wait until it answers; returns its name."""
     platform, name = open_platform(work.settings), work.endpoint
     platform.create(Endpoint(name, tags=owner_tags(work)))
-    _wait(work, Endpoint.kind, name, endpoint="", clock=clock)
+    wait_for(work, Endpoint.kind, name, clock=clock)
     return name
 
 
@@ -101,7 +101,7 @@ def create_deployment(work: Work, green: Green, judged: Judged, model: ModelVers
     found = platform.get(DEPLOYMENT, name, endpoint=work.endpoint)
     if found is not None and found.state in FAILED:
         platform.delete(DEPLOYMENT, name, endpoint=work.endpoint)
-        _wait_gone(work, name)
+        wait_gone(work, DEPLOYMENT, name, endpoint=work.endpoint)
     platform.create(
         OnlineDeployment(
             name=name,
@@ -117,7 +117,7 @@ def create_deployment(work: Work, green: Green, judged: Judged, model: ModelVers
 
 def wait_for_deployment(work: Work, green: Green, *, clock: Clock = REAL) -> None:
     """Wait until the new online deployment is healthy. Raises `ProvisioningFailed` with its logs."""
-    _wait(work, DEPLOYMENT, green.name, endpoint=work.endpoint, clock=clock)
+    wait_for(work, DEPLOYMENT, green.name, endpoint=work.endpoint, clock=clock)
 
 
 def smoke_test(work: Work, green: Green) -> Answer:
@@ -193,11 +193,6 @@ def remove_old(work: Work, green: Green) -> list[str]:
     return idle
 
 
-def owner_tags(work: Work) -> dict[str, str]:
-    """Tags of every resource that this project creates."""
-    return {OWNER_TAG: "1", "prompt_flow": work.candidate.prompt_flow, "environment": work.settings.environment}
-
-
 def deployment_tags(work: Work, judged: Judged, model: ModelVersion) -> dict[str, str]:
     """What a later run reads to know whether exactly this already serves, and by which decision."""
     return {
@@ -209,40 +204,6 @@ def deployment_tags(work: Work, judged: Judged, model: ModelVersion) -> dict[str
         "run": judged.run_id,
         "basis": judged.basis,
     }
-
-
-def _wait(work: Work, kind: str, name: str, *, endpoint: str, clock: Clock) -> Found:
-    platform, last = open_platform(work.settings), ["absent"]
-
-    def ready() -> Found | None:
-        found = platform.get(kind, name, endpoint=endpoint)
-        if found is None:
-            raise ResourceNotFound(f"{kind.capitalize()} {name} is gone.")
-        last[0] = found.state
-        if found.state in FAILED:
-            logs = platform.logs(kind, name, endpoint=endpoint)
-            raise ProvisioningFailed(f"{kind.capitalize()} {name} {found.state}: {found.message}", logs=logs)
-        return found if found.state == SUCCEEDED else None
-
-    return wait_until(
-        ready,
-        what=f"{kind.capitalize()} {name}",
-        timeout_seconds=work.settings.rollout.ready_timeout_seconds,
-        wait=every(POLL_SECONDS),
-        clock=clock,
-        last=lambda: last[0],
-    )
-
-
-def _wait_gone(work: Work, name: str, *, clock: Clock = REAL) -> None:
-    platform = open_platform(work.settings)
-    wait_until(
-        lambda: True if platform.get(DEPLOYMENT, name, endpoint=work.endpoint) is None else None,
-        what=f"The removal of {name}",
-        timeout_seconds=work.settings.rollout.ready_timeout_seconds,
-        wait=every(POLL_SECONDS),
-        clock=clock,
-    )
 
 
 def _watch(work: Work, green: Green, weight: int, *, since: float, clock: Clock) -> None:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestration import tracking
-from orchestration.errors import ResourceNotFound
+from orchestration.errors import PlatformError, ResourceNotFound
 from orchestration.platforms import open_platform
-from orchestration.platforms.base import SUCCEEDED, Endpoint, Found, OnlineDeployment, Platform
-from orchestration.steps.work import Work
+from orchestration.platforms.base import Endpoint, Found, OnlineDeployment, Platform
+from orchestration.steps.waiting import wait_for
+from orchestration.steps.work import Work, owner_tags
 from orchestration.values import Json, Traffic
 
 
@@ -39,14 +40,20 @@ def find(work: Work) -> Serving | None:
 
 
 def check(work: Work) -> Serving | None:
-    """What serves, if it is healthy and has this content and binding; else None."""
+    """What serves, if it has this content and binding and is healthy; else None.
+
+    An endpoint that should serve it and does not run (after a reboot, say) is brought back first.
+    """
     serving = find(work)
     if serving is None or not same(work, serving.deployment):
         return None
-    platform = open_platform(work.settings)
-    endpoint = platform.get(Endpoint.kind, work.endpoint)
-    healthy = endpoint is not None and endpoint.state == SUCCEEDED and serving.deployment.state == SUCCEEDED
-    return serving if healthy else None
+    try:
+        open_platform(work.settings).create(Endpoint(work.endpoint, tags=owner_tags(work)))
+        wait_for(work, Endpoint.kind, work.endpoint)
+        wait_for(work, OnlineDeployment.kind, serving.deployment.name, endpoint=work.endpoint)
+    except PlatformError:
+        return None  # not healthy: a rollout repairs it, or fails with the reason
+    return find(work)
 
 
 def same(work: Work, deployment: Found) -> bool:

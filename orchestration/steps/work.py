@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestration.candidates import load_run_specs
+from orchestration.platforms.base import OWNER_TAG
 from orchestration.platforms.names import endpoint_name
 from orchestration.settings import Settings
 from orchestration.specs import PromptFlowSpec
@@ -46,3 +47,8 @@ class Work:
 def short(candidate: Candidate) -> str:
     """The commit in eight characters, marked when the checkout had changes."""
     return candidate.commit[:8] + ("-dirty" if candidate.dirty else "")
+
+
+def owner_tags(work: Work) -> dict[str, str]:
+    """Tags of every resource that this project creates."""
+    return {OWNER_TAG: "1", "prompt_flow": work.candidate.prompt_flow, "environment": work.settings.environment}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -29,6 +30,10 @@ GATED = """
             time.sleep(0.05)
         return {"answer": text.upper()}
 """
+
+
+class Terminated(BaseException):
+    """What a handler of SIGTERM may raise."""
 
 
 def until(ready: Callable[[], bool], seconds: float = 30) -> None:
@@ -73,6 +78,7 @@ def engine(workspace: Workspace, job: EvaluationJob) -> Iterator[subprocess.Pope
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env={**os.environ, "TMPDIR": str(workspace.folder)},  # where a killed engine leaves its runner's home
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - `&` ignores it
     )
     with process:
@@ -144,7 +150,7 @@ def test_an_exception_out_of_a_signal_handler_leaves_no_process(workspace: Works
     """Prefect answers SIGTERM so; the rows in flight hang."""
 
     def interrupt(*_: object) -> None:
-        raise InterruptedError
+        raise Terminated
 
     def arm(progress: Progress) -> None:
         if progress.done == 20:
@@ -152,7 +158,7 @@ def test_an_exception_out_of_a_signal_handler_leaves_no_process(workspace: Works
 
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
-        with pytest.raises(InterruptedError):
+        with pytest.raises(Terminated):
             evaluate(job, progress=arm)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

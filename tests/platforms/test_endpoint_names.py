@@ -1,7 +1,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestration.errors import ConfigurationError
@@ -12,6 +12,7 @@ AZURE = re.compile(r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$")
 FLOW = st.from_regex(r"[a-z][a-z0-9_-]{0,40}", fullmatch=True)
 
 
+@settings(deadline=None)
 @given(FLOW, st.sampled_from(["local", "pr", "dev", "qa", "prod"]))
 def test_endpoint_names_are_valid_and_the_same_each_time(flow: str, environment: str) -> None:
     name = endpoint_name(flow, environment)
@@ -19,6 +20,7 @@ def test_endpoint_names_are_valid_and_the_same_each_time(flow: str, environment:
     assert AZURE.match(name)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_any_text_becomes_a_valid_name(text: str) -> None:
     assert check_name("endpoint", shorten(text))

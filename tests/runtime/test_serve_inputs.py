@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import event, given
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from runner_fixture import RUNTIME
 
@@ -58,6 +58,7 @@ def test_what_cannot_is_refused_with_the_name_of_the_input(kind: str, given: Any
     assert refused.value.code == "BadInput"
 
 
+@settings(deadline=None)
 @given(JSON, st.sampled_from([*SCHEMA_TYPES, "image"]))
 def test_any_value_is_either_of_its_type_or_refused(value: Any, kind: str) -> None:
     try:

@@ -29,7 +29,6 @@ class AdminSide:
                 web.get("/", self._state),
                 web.put("/tags", self._retag),
                 web.delete("/", self._delete_endpoint),
-                web.post("/stop", self._stop),
                 web.put("/traffic", self._set_traffic),
                 web.put("/deployments/{name}", self._create),
                 web.delete("/deployments/{name}", self._delete),
@@ -49,10 +48,6 @@ class AdminSide:
 
     async def _delete_endpoint(self, _: web.Request) -> web.Response:
         self._endpoint.delete_endpoint()
-        return web.json_response({}, status=202)
-
-    async def _stop(self, _: web.Request) -> web.Response:
-        self._endpoint.ended.set()
         return web.json_response({}, status=202)
 
     async def _set_traffic(self, request: web.Request) -> web.Response:

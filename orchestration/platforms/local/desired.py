@@ -29,11 +29,11 @@ class ServerSpec:
     binding: Binding
 
     def same(self, other: ServerSpec) -> bool:
-        """Whether both would answer alike: content, binding, runtime and variant, not where the files lie."""
+        """Whether both answer alike: content (its lock too), binding and variant, not where the files lie."""
         return self._identity() == other._identity()
 
-    def _identity(self) -> tuple[str, str, str, str | None]:
-        return (self.model.content_hash, self.binding.binding_hash, self.runtime, self.variant)
+    def _identity(self) -> tuple[str, str, str | None]:
+        return (self.model.content_hash, self.binding.binding_hash, self.variant)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ServerSpec:
@@ -121,7 +121,9 @@ def check_owned(what: str, tags: Mapping[str, str]) -> None:
 
 
 def admit(endpoint: DesiredEndpoint, wanted: Deployment) -> DesiredEndpoint:
-    """The endpoint with `wanted`: new, adopted (with the new tags), or once more if it had failed.
+    """The endpoint with `wanted`: new, adopted, or once more if it had failed.
+
+    What is adopted gets the new tags, and the new paths from its next start on: a runtime may have been built anew.
 
     Raises `PlatformConflict` while anything in the way is being deleted, `ResourceRefused` if the name
     is taken by something else.
@@ -138,7 +140,7 @@ def admit(endpoint: DesiredEndpoint, wanted: Deployment) -> DesiredEndpoint:
     if not present.spec.same(wanted.spec):
         raise ResourceRefused(f"The {what} serves something else.", cure="Delete it first, or use another name.")
     state = CREATING if present.state == FAILED_STATE else present.state
-    return endpoint.put(replace(present, tags=wanted.tags, state=state, message=""))
+    return endpoint.put(replace(wanted, state=state))
 
 
 def dismiss(endpoint: DesiredEndpoint, name: str) -> DesiredEndpoint:

@@ -2,8 +2,8 @@
 
     python -m orchestration.platforms.local.gateway --folder <state>/endpoints/<name> [--port N] [--limits JSON]
 
-It outlives whoever started it. SIGTERM, or the admin API's stop, lets the requests in flight finish; if it is
-killed its servers end by themselves, because their pipes end.
+It outlives whoever started it. SIGTERM lets the requests in flight finish; if it is killed its servers end by
+themselves, because their pipes end.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -105,9 +105,9 @@ def stop_gateway(folder: EndpointFolder, *, limits: Limits | None = None) -> boo
     return True
 
 
-def stop_all(state: Path, *, limits: Limits | None = None) -> list[str]:
-    """End every gateway below the state folder, all at once; returns the names of those that ran."""
-    folders = list(endpoint_folders(state))
+def stop_all(state: Path, *, limits: Limits | None = None, names: Collection[str] | None = None) -> list[str]:
+    """End every gateway below the state folder (or of those named), all at once; the names of those that ran."""
+    folders = [folder for folder in endpoint_folders(state) if names is None or folder.name in names]
     with ThreadPoolExecutor(max_workers=max(1, len(folders))) as pool:
         stopped = list(pool.map(lambda folder: stop_gateway(folder, limits=limits), folders))
     return [folder.name for folder, ran in zip(folders, stopped, strict=True) if ran]

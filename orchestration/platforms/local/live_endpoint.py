@@ -105,7 +105,9 @@ class LiveEndpoint:
         self._save(admit(self.desired, wanted))
         if again:
             self._servers.pop(wanted.name, None)
-        self._server(self.desired.deployment(wanted.name)).start(wire)
+        server = self._server(self.desired.deployment(wanted.name))
+        server.spec = wanted.spec
+        server.start(wire)
 
     def supply(self, name: str, wire: Mapping[str, Any]) -> None:
         """Give a waiting online deployment its connections."""

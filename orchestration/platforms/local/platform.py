@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -133,7 +133,7 @@ class LocalPlatform:
 
     def hold(self, endpoint: str, *, owner: str) -> AbstractContextManager[None]:
         """See `Platform.hold`; on this machine the lock ends with its holder."""
-        return held(self._folder(check_name(Endpoint.kind, endpoint)), owner)
+        return held(self._folder(endpoint), owner)
 
     def invoke(
         self, endpoint: str, inputs: Mapping[str, Json], *, deployment: str = "", timeout_seconds: float = 60
@@ -175,10 +175,12 @@ class LocalPlatform:
 
     # ---- all endpoints, for the command line
 
-    def start_all(self) -> list[str]:
-        """Start every endpoint that does not run; returns one line for each that could not be, or not wholly."""
+    def start_all(self, names: Collection[str] | None = None) -> list[str]:
+        """Start every endpoint (of those named) that does not run; one line for each that could not be, or not wholly."""
         problems: list[str] = []
         for folder in endpoint_folders(self._state):
+            if names is not None and folder.name not in names:
+                continue
             try:
                 problems += self._wake(folder)
             except SluiceError as error:
@@ -196,7 +198,7 @@ class LocalPlatform:
         return LocalRegistry(self._state)
 
     def _folder(self, endpoint: str) -> EndpointFolder:
-        return EndpointFolder.of(self._state, endpoint)
+        return EndpointFolder.of(self._state, check_name(Endpoint.kind, endpoint))
 
     def _desired(self, endpoint: str) -> DesiredEndpoint:
         desired = self._folder(endpoint).load()
@@ -208,7 +210,7 @@ class LocalPlatform:
         return ask(self._desired(endpoint).socket, method, path, body, **query)
 
     def _create_endpoint(self, endpoint: Endpoint) -> None:
-        folder = self._folder(check_name(Endpoint.kind, endpoint.name))
+        folder = self._folder(endpoint.name)
         tags = {OWNER_TAG: "", **endpoint.tags}
         with starting(folder):
             _make_way(folder)

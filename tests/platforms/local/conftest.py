@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 from local_endpoints import Local
 
+from orchestration.platforms.local.admin_socket import admin_socket
+from orchestration.platforms.local.folder import EndpointFolder
 from orchestration.platforms.local.launch import stop_all
 from orchestration.platforms.local.limits import Limits
 
@@ -34,3 +37,5 @@ def local(tmp_path: Path, serving_python: Path) -> Iterator[Local]:
     surroundings = Local(tmp_path, serving_python)
     yield surroundings
     stop_all(surroundings.state, limits=Limits(drain_seconds=0.5, end_seconds=0.5))
+    with contextlib.suppress(OSError):
+        admin_socket(EndpointFolder.of(surroundings.state, "any").path).parent.rmdir()

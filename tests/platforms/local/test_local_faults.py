@@ -191,3 +191,16 @@ def test_only_one_gateway_lives_however_many_start_it(local: Local) -> None:
     daemon = live_gateway(EndpointFolder.of(local.state, "shout-local"))
     assert daemon is not None
     assert mine == [daemon.pid]
+
+
+def test_a_runtime_that_was_built_anew_is_used_from_the_next_start_on(local: Local) -> None:
+    platform = local.deployed("blue", weights={"blue": 100})
+    pid = pid_of(platform, "blue")
+    original, local.runtime = local.runtime, local.folder / "python"
+    local.runtime.write_text(f'#!/bin/sh\ntouch {local.folder / "used"}\nexec {original} "$@"\n')
+    local.runtime.chmod(0o755)
+    platform.create(local.deployment("blue"))
+    assert pid_of(platform, "blue") == pid
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: platform.invoke("shout-local", {"text": "a"}).status == 200)
+    assert (local.folder / "used").exists()

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+import random
+import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psutil
 import pytest
 from local_endpoints import Local, eventually, set_traffic, until_settled
 
-from orchestration.errors import PlatformConflict
-from orchestration.platforms.base import OnlineDeployment
+from orchestration.errors import PlatformConflict, PlatformUnavailable
+from orchestration.platforms.base import Endpoint, OnlineDeployment
 from orchestration.platforms.local.folder import EndpointFolder
+from orchestration.platforms.local.launch import live_gateway
 from orchestration.platforms.local.platform import LocalPlatform
+from orchestration.values import Traffic
 
 pytestmark = pytest.mark.real
 DEPLOYMENT = OnlineDeployment.kind
@@ -119,10 +125,6 @@ def test_slow_requests_outlive_the_removal_of_their_deployment(local: Local) -> 
 
 def in_flight(local: Local, name: str) -> bool:
     # The server's connection from the gateway stands: the request has arrived or is about to.
-    import psutil
-
-    from orchestration.platforms.local.launch import live_gateway
-
     gateway = live_gateway(EndpointFolder.of(local.state, "shout-local"))
     assert gateway is not None
     servers = psutil.Process(gateway.pid).children()
@@ -156,3 +158,36 @@ def test_of_writers_at_the_same_time_one_wins(local: Local) -> None:
         assert sum(pool.map(write, range(10, 70, 10))) == 1
     assert platform.traffic("shout-local").generation == generation + 1
     check_history(local)
+
+
+def test_a_gateway_killed_while_traffic_is_written_leaves_one_of_the_maps_and_notes_each(local: Local) -> None:
+    platform = local.deployed("blue", "green", weights={"blue": 100, "green": 0})
+    folder = EndpointFolder.of(local.state, "shout-local")
+    chance = random.Random(1)
+    for _ in range(4):
+        before = platform.traffic("shout-local")
+        daemon = live_gateway(folder)
+        assert daemon is not None
+        killer = threading.Timer(chance.uniform(0.01, 0.15), os.kill, (daemon.pid, signal.SIGKILL))
+        killer.start()
+        accepted = write_until_refused(platform, before)
+        killer.join()
+        eventually(lambda: live_gateway(folder) is None)
+        left = platform.traffic("shout-local")
+        assert left == accepted or (left.generation == accepted.generation + 1 and left.previous == accepted.weights)
+        platform.create(Endpoint("shout-local"))
+        for name in ("blue", "green"):
+            until_settled(platform, name)
+        assert platform.traffic("shout-local") == left
+    check_history(local)
+
+
+def write_until_refused(platform: LocalPlatform, traffic: Traffic) -> Traffic:
+    """Change the traffic again and again until the gateway is gone; the last map that it confirmed."""
+    try:
+        while True:
+            share = (traffic.weights["blue"] + 10) % 110
+            weights = {"blue": share, "green": 100 - share}
+            traffic = platform.set_traffic("shout-local", weights, generation=traffic.generation)
+    except PlatformUnavailable:
+        return traffic

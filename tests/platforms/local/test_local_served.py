@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import statistics
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestration.platforms.local.served import Served
@@ -10,6 +10,7 @@ from orchestration.platforms.local.served import Served
 REQUESTS = st.lists(st.tuples(st.floats(0, 100), st.floats(0, 10), st.sampled_from([200, 400, 404, 500, 503])))
 
 
+@settings(deadline=None)
 @given(REQUESTS, st.floats(0, 100))
 def test_load_counts_what_ended_since_the_moment(requests: list[tuple[float, float, int]], since: float) -> None:
     now = 0.0
@@ -23,6 +24,7 @@ def test_load_counts_what_ended_since_the_moment(requests: list[tuple[float, flo
     assert (load.p95_seconds is None) == (not recent)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 10), min_size=1))
 def test_p95_is_a_duration_that_at_least_95_percent_do_not_exceed(seconds: list[float]) -> None:
     served = Served(lambda: 1.0)

@@ -113,6 +113,7 @@ def endpoint(*names: str, **weights: int) -> DesiredEndpoint:
     return made
 
 
+@settings(deadline=None)
 @given(st.integers(-5, 5).filter(bool))
 def test_another_generation_is_a_conflict(off: int) -> None:
     with pytest.raises(PlatformConflict, match="changed meanwhile"):

@@ -5,8 +5,13 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import sys
 import tempfile
+import uuid
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
 from pathlib import Path
+from types import ModuleType
 
 from sluice_runner.adapters.base import OpenFailed
 
@@ -16,11 +21,12 @@ SETTINGS = {
     "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "true",
 }
 UNWANTED = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-# What promptflow's SDK reads, should user code import it.
+# What promptflow's SDK reads, should it be imported.
 CONFIG = "telemetry:\n  enabled: false\nextension:\n  telemetry_enabled: false\ntrace:\n  destination: none\n"
+SDK = "promptflow._sdk._constants"  # reads HOME when it is imported, and makes that folder
 HOME = "PF_HOME_DIRECTORY"
 OURS = "SLUICE_RUNNER_PF_HOME"
-_made: list[tuple[int, str]] = []  # process, folder
+_chosen: list[tuple[int, Path]] = []  # process, folder
 
 
 def hush() -> None:
@@ -30,11 +36,14 @@ def hush() -> None:
     os.environ.setdefault("PF_LOGGING_LEVEL", "WARNING")
     for name in UNWANTED:
         os.environ.pop(name, None)
-    if OURS not in os.environ:  # else the parent made it
-        os.environ[OURS] = _make_home()
-        _made.append((os.getpid(), os.environ[OURS]))
+    if OURS not in os.environ:  # else the parent chose it, and will remove it
+        home = Path(tempfile.gettempdir(), f"sluice-promptflow-{uuid.uuid4().hex}")
+        _chosen.append((os.getpid(), home))
         atexit.register(clean_up)
+        os.environ[OURS] = str(home)
     os.environ[HOME] = os.environ[OURS]
+    if not any(isinstance(finder, SdkWatch) for finder in sys.meta_path):
+        sys.meta_path.insert(0, SdkWatch())
 
 
 def check_sandbox() -> None:
@@ -44,13 +53,18 @@ def check_sandbox() -> None:
 
 
 def clean_up() -> None:
-    """Remove what `hush` made in this process, if it did."""
-    for pid, home in _made:
+    """Remove the private home that this process chose, if anybody made it."""
+    for pid, home in _chosen:
         if pid == os.getpid():
             shutil.rmtree(home, ignore_errors=True)
 
 
-def _make_home() -> str:
-    home = tempfile.mkdtemp(prefix="sluice-promptflow-")
-    Path(home, "pf.yaml").write_text(CONFIG, encoding="utf-8")
-    return home
+class SdkWatch(MetaPathFinder):
+    """Makes the private home of promptflow's SDK in the moment in which it is imported: for most flows, never."""
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
+        del path, target
+        if fullname == SDK:
+            home = Path(os.environ[OURS])
+            home.mkdir(mode=0o700, exist_ok=True)
+            (home / "pf.yaml").write_text(CONFIG, encoding="utf-8")
