@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from orchestration.errors import ConfigurationError
+from orchestration.errors import ConfigurationError, PlatformTimeout
 from orchestration.processes import clean_environment
 
 UNREACHABLE = re.compile(r"error sending request|Request failed after|dns error|Connection (refused|reset)|timed out")
@@ -29,20 +29,23 @@ def find_uv() -> Path:
 def run_uv(
     argv: Sequence[str], *, beside: Path, cwd: Path | None = None, timeout_seconds: float = 1800
 ) -> subprocess.CompletedProcess[str]:
-    """Run uv and return what it said, whether it worked or not.
+    """Run uv and return what it said, whether it worked or not. Raises `PlatformTimeout`.
 
     `beside` is a folder on whose file system the cache has to lie: runtimes then share their files with it.
     """
-    return subprocess.run(
-        [str(find_uv()), *argv],
-        cwd=cwd,
-        env=_environment(beside),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=timeout_seconds,
-        check=False,
-    )
+    try:
+        return subprocess.run(
+            [str(find_uv()), *argv],
+            cwd=cwd,
+            env=_environment(beside),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise PlatformTimeout(f"uv {argv[0]}", timeout_seconds, last="running") from None
 
 
 def reason(said: str) -> str:

@@ -67,6 +67,21 @@ def validate(model: type[M], data: Mapping[str, Any], locate: Locate) -> M:
         raise refuse(_first(error, model, locate), locate) from None
 
 
+def every_problem(model: type[BaseModel], data: Mapping[str, Any], locate: Locate) -> list[ConfigurationError]:
+    """All that is wrong with `data` as `model`, in the order of the file; empty if nothing is."""
+    try:
+        model.model_validate_json(json.dumps(data))
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+        kinds: dict[Loc, list[str]] = {}
+        for each in found:
+            kinds.setdefault(_cleaned(each), []).append(each["type"])
+        problems = {_cleaned(each): _problem(each, _cleaned(each), kinds[_cleaned(each)], model) for each in found}
+        errors = [refuse(problem, locate) for problem in problems.values()]
+        return sorted(errors, key=lambda each: (each.at.line or 0) if each.at else 0)
+    return []
+
+
 def refuse_first(problems: Iterable[Problem], locate: Locate) -> None:
     """Raise `ConfigurationError` for the first of `problems`, if there is one."""
     for problem in problems:

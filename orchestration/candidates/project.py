@@ -165,6 +165,9 @@ def _check_together(project: Project) -> None:
         if evaluation.folder == project.flow.folder:
             raise evaluation.refuse("flow", "is the folder of the prompt flow itself.", "Give it a folder of its own.")
         graded = project.evaluation_data or data
+        if project.evaluation_data is not None:
+            cure = f"Name {data.name} there too; its columns may hold the truth beside the inputs."
+            raise evaluation.refuse("data", f"grading reads another file, {graded.name}, than the rows.", cure)
         refuse_first(_unknown_columns(evaluation, graded), evaluation.file.place)
         if graded.rows != data.rows:
             raise evaluation.refuse("data", f"{graded.name} has {graded.rows} rows, and {data.name} has {data.rows}.")

@@ -12,7 +12,7 @@ from orchestration.cli.options import AsJson, Commit, Environment, Fresh, Prompt
 from orchestration.cli.reply import Exit, Reply
 from orchestration.platforms import open_platform
 from orchestration.prefect_flows.private_server import Server, ensure_server, find_server
-from orchestration.steps import prepare
+from orchestration.steps import evaluate, prepare
 from orchestration.steps.report import release_text
 from orchestration.steps.work import Work
 from orchestration.values import Outcome, Release, as_json
@@ -44,10 +44,23 @@ def run(
     """
     wanted = prepare.requests(environment, prompt_flow, commit, fresh=fresh)
     works = [prepare.take(request) for request in wanted]  # refuses bad input before any server is started
+    for work in works:
+        _check(work)
     server = _connect(works[0].root, works[0].state, port=works[0].settings.prefect.port)
     releases = _run_flow(environment, prompt_flow, commit, fresh=fresh)
     answer = reply(releases)
     return replace(answer, text="\n".join([answer.text, *_hints(works, releases), f"  Prefect   {server.ui_url}"]))
+
+
+def _check(work: Work) -> None:
+    """Open the flows once before anything is started or created; keys in Prefect blocks can't be read yet."""
+    if prepare.needs_blocks(work):
+        return
+    evaluate.check(work, prepare.build_runtimes(work, progress=_say))
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
 
 
 def reply(releases: list[Release]) -> Reply:
@@ -72,7 +85,7 @@ def _hints(works: list[Work], releases: list[Release]) -> list[str]:
 def _connect(root: Path, state: Path, *, port: int) -> Server:
 
     if find_server(root, state) is None:
-        sys.stderr.write("Starting a private Prefect server, kept until `sluice down`\n")
+        _say("Starting a private Prefect server, kept until `sluice down`")
     server = ensure_server(root, state, port=port)
     os.chdir(root)  # Prefect reads prefect.toml from the current folder
     return server

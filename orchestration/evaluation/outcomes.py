@@ -6,7 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from orchestration.values import Json, RowError, RowResult, Status, Tokens
+from rfc8785 import CanonicalizationError
+
+from orchestration.values import Json, RowError, RowResult, Status, Tokens, canonical
 
 NO_TOKENS = Tokens()
 LIMIT_CODE = "sluice_limit_deadline"  # the model proxy's word for: gave up waiting for a rate limit
@@ -58,9 +60,20 @@ def _read(message: Mapping[str, Any], outputs: Collection[str]) -> Ended:
         ended = failed("BadOutput", "the output is no mapping")
     elif empty := [name for name in outputs if output.get(name) is None]:
         ended = failed("NullOutput", f"no value for output {', '.join(empty)}")
+    elif problem := _unkeepable(output):
+        ended = failed("BadOutput", problem)
     else:
         ended = Ended(Status.COMPLETED, output)
     return replace(ended, seconds=seconds, tokens=tokens, nodes=nodes)
+
+
+def _unkeepable(output: Mapping[str, Any]) -> str:
+    """Why the graded table could not hold the output: an integer beyond 2**53, half a surrogate pair."""
+    try:
+        canonical(output)
+    except (CanonicalizationError, UnicodeEncodeError) as error:
+        return f"the output holds a value that canonical JSON can't keep: {error}"
+    return ""
 
 
 def read_tokens(tokens: Mapping[str, Any]) -> Tokens:

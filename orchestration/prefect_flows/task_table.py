@@ -6,6 +6,7 @@ content, so nothing is cached, persisted or rolled back by Prefect.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -13,8 +14,22 @@ from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 
-from orchestration.errors import PlatformUnavailable
+from orchestration.errors import PlatformUnavailable, SluiceError
 from orchestration.steps import evaluate, prepare, register, rollout, serving
+
+
+class ExpectedErrors(logging.Filter):
+    """Errors that are raised on purpose say all in one line; a traceback is for bugs."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, SluiceError):
+            record.msg, record.args, record.exc_info = str(error), (), None
+        return True
+
+
+for _name in ("prefect.task_runs", "prefect.flow_runs", "prefect.task_engine", "prefect.flow_engine"):
+    logging.getLogger(_name).addFilter(ExpectedErrors())
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -1,7 +1,13 @@
 """The settings of an environment: typed, bounded, from files, a block and the command line."""
 
 from orchestration.settings.binding import bind
-from orchestration.settings.load import find_root, list_environments, load_settings, parse_overrides
+from orchestration.settings.load import (
+    find_root,
+    list_environments,
+    load_settings,
+    parse_overrides,
+    settings_problems,
+)
 from orchestration.settings.model import (
     Connection,
     EndpointSettings,
@@ -27,4 +33,5 @@ __all__ = [
     "list_environments",
     "load_settings",
     "parse_overrides",
+    "settings_problems",
 ]

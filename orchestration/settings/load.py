@@ -11,7 +11,7 @@ from orchestration.errors import ConfigurationError, Place
 from orchestration.settings.checks import problems
 from orchestration.settings.layers import Layer, Layers, expand
 from orchestration.settings.model import Settings, SettingsFile
-from orchestration.validation import NAME, nearest, refuse_first, validate
+from orchestration.validation import NAME, every_problem, nearest, refuse, refuse_first, validate
 from orchestration.yaml_files import parse_yaml, read_yaml
 
 BASE = "base"
@@ -48,19 +48,25 @@ def load_settings(
     `block` is the content of the block `sluice-environment/<environment>`; the keys of both mappings may be
     dotted. Reads two files and creates nothing. Raises `ConfigurationError` with `file:line:key`.
     """
-    _check_environment(root, environment)
-    layers = Layers(
-        (
-            _file_layer(root, BASE),
-            _file_layer(root, environment),
-            Layer(f"block sluice-environment/{environment}", expand(block or {})),
-            Layer("command line", expand(command_line or {})),
-        )
-    )
+    layers = _layers(root, environment, block, command_line)
     file = validate(SettingsFile, layers.merged(), layers.place)
     settings = Settings.of(file, environment=environment, root=root, layers=layers)
     refuse_first(problems(settings), layers.place)
     return settings
+
+
+def settings_problems(root: Path, environment: str) -> list[ConfigurationError]:
+    """All that is wrong with an environment's files; empty if `load_settings` takes them."""
+    try:
+        layers = _layers(root, environment, None, None)
+    except ConfigurationError as error:
+        return [error]
+    found = every_problem(SettingsFile, layers.merged(), layers.place)
+    if found:
+        return found
+    file = validate(SettingsFile, layers.merged(), layers.place)
+    settings = Settings.of(file, environment=environment, root=root, layers=layers)
+    return [refuse(problem, layers.place) for problem in problems(settings)]
 
 
 def parse_overrides(items: Sequence[str]) -> dict[str, Any]:
@@ -73,6 +79,20 @@ def parse_overrides(items: Sequence[str]) -> dict[str, Any]:
             raise ConfigurationError(f"found {item!r}, expected key=value.", at=Place("command line"), cure=cure)
         overrides[key] = parse_yaml(f"value: {value}", name="command line").data["value"]
     return overrides
+
+
+def _layers(
+    root: Path, environment: str, block: Mapping[str, Any] | None, command_line: Mapping[str, Any] | None
+) -> Layers:
+    _check_environment(root, environment)
+    return Layers(
+        (
+            _file_layer(root, BASE),
+            _file_layer(root, environment),
+            Layer(f"block sluice-environment/{environment}", expand(block or {})),
+            Layer("command line", expand(command_line or {})),
+        )
+    )
 
 
 def _check_environment(root: Path, environment: str) -> None:

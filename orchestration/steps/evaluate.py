@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform as machine
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -12,6 +13,9 @@ from pathlib import Path
 from orchestration import decisions, gate, tracking
 from orchestration.candidates import RunSide, load_run_specs, read_manifest
 from orchestration.connections import descriptions, upstreams
+from orchestration.errors import ConfigurationError, Place, RunnerFailed
+from orchestration.evaluation.engine import Plan
+from orchestration.evaluation.engine import check as check_evaluation
 from orchestration.evaluation.engine import evaluate as run_evaluation
 from orchestration.evaluation.job import EvaluationJob, Progress, Subject
 from orchestration.model_proxy import Ceiling
@@ -37,7 +41,29 @@ class Judged:
 
 def run_rows(work: Work, runtimes: Runtimes, *, progress: Callable[[Progress], None] | None = None) -> Evaluation:
     """Run every row of the data and grade it; stored rows are not run again unless `fresh` is asked for."""
-    return run_evaluation(evaluation_job(work, runtimes), progress=progress)
+    with _in_the_users_words(work):
+        return run_evaluation(evaluation_job(work, runtimes), progress=progress)
+
+
+def check(work: Work, runtimes: Runtimes) -> Plan:
+    """All that can be found wrong before a row is run: flows that don't load, mappings, keys that are missing."""
+    with _in_the_users_words(work):
+        return check_evaluation(evaluation_job(work, runtimes))
+
+
+@contextmanager
+def _in_the_users_words(work: Work) -> Iterator[None]:
+    """A flow that can't be opened is the user's to mend: named by the file in the project, not in the snapshot."""
+    try:
+        yield
+    except RunnerFailed as error:
+        file, _, line = error.where.partition(":")
+        names = read_manifest(work.candidate.folder).names
+        side = "evaluator" if (work.candidate.folder / "evaluator" / file).is_file() else "flow"
+        side = "flow" if (work.candidate.folder / "flow" / file).is_file() else side
+        at = Place(f"{names[side]}/{file}" if file else names[side], int(line) if line.isdigit() else None)
+        cure = f"Mend it, then: sluice test {work.candidate.prompt_flow}"
+        raise ConfigurationError(f"the flow can't be opened: {error.message}.", at=at, cure=cure) from None
 
 
 def evaluation_job(work: Work, runtimes: Runtimes) -> EvaluationJob:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from orchestration.steps import serving
 from orchestration.steps.evaluate import Judged
 from orchestration.steps.rollout import Rollout
 from orchestration.steps.serving import Serving
@@ -46,15 +47,18 @@ class Stopwatch:
 
 
 def not_released(work: Work, judged: Judged, seconds: Mapping[str, float]) -> Ended:
-    """Ended at the gate, or in an environment that only evaluates."""
-    return Ended(work, judged, _release(work, judged, WITHOUT_RELEASE[judged.decision.verdict], seconds=seconds))
+    """Ended at the gate, or in an environment that only evaluates: the endpoint is what it was."""
+    before = serving.find(work)
+    endpoint = _endpoint(before.endpoint, before.url, before.traffic) if before else None
+    outcome = WITHOUT_RELEASE[judged.decision.verdict]
+    return Ended(work, judged, _release(work, judged, outcome, seconds=seconds, endpoint=endpoint))
 
 
-def unchanged(work: Work, judged: Judged, serving: Serving, seconds: Mapping[str, float]) -> Ended:
+def unchanged(work: Work, judged: Judged, live: Serving, seconds: Mapping[str, float]) -> Ended:
     """Exactly this content serves already."""
-    name, _, version = serving.deployment.tags.get("model", "").rpartition(":")
+    name, _, version = live.deployment.tags.get("model", "").rpartition(":")
     model: dict[str, Json] = {"name": name, "version": version, "content_hash": work.candidate.content_hash}
-    endpoint = _endpoint(serving.endpoint, serving.url, serving.traffic)
+    endpoint = _endpoint(live.endpoint, live.url, live.traffic)
     return Ended(
         work, judged, _release(work, judged, Outcome.UNCHANGED, seconds=seconds, model=model, endpoint=endpoint)
     )

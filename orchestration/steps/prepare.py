@@ -9,6 +9,7 @@ from typing import Any
 
 from orchestration.candidates import checkout, list_prompt_flows, load_spec, take_candidate
 from orchestration.errors import ConfigurationError
+from orchestration.references import Reference
 from orchestration.runtimes import ensure_runtime
 from orchestration.settings import bind, find_root, load_settings
 from orchestration.steps.work import Work
@@ -78,6 +79,13 @@ def build_runtimes(work: Work, *, progress: Callable[[str], None] = lambda _: No
 
     graded = (work.candidate.folder / "evaluator-lock.txt").exists()
     return Runtimes(build("lock.txt"), build("evaluator-lock.txt") if graded else None)
+
+
+def needs_blocks(work: Work) -> bool:
+    """Whether a connection of the prompt flow has a value in a Prefect block."""
+    used = [work.settings.connections[name] for name in work.binding.connections]
+    references = [r for c in used for r in (c.api_base, c.api_key, *c.secrets.values())]
+    return any(isinstance(reference, Reference) and reference.block for reference in references)
 
 
 def describe(environment: str, prompt_flow: str | None, commit: str | None) -> str:

@@ -67,7 +67,10 @@ def judged_hashes(work: Work, deployment: Found) -> Mapping[str, Json] | None:
     run, name = deployment.tags.get("run"), deployment.tags.get("decision")
     if not run or not name:
         return None
-    document = tracking.load_decision(tracking.local_store(work.state), run, sha256=name)
+    try:
+        document = tracking.load_decision(tracking.local_store(work.state), run, sha256=name)
+    except PlatformError:
+        return None
     hashes = document["hashes"]
     return hashes if isinstance(hashes, Mapping) else None
 

@@ -22,7 +22,7 @@ def tried_text(tried: Tried, label: str) -> str:
     lines = [f"{head}  {tried.what} of {label}: {used}", *_field("inputs", tried.inputs)]
     for node in result.nodes:
         lines += _node(node)
-    lines += _field("output", declared(result.output)) if result.output is not None else []
+    lines += _field("answer", declared(result.output)) if result.output is not None else []
     return "\n".join([*lines, tried.problem] if tried.problem else lines)
 
 

@@ -126,12 +126,14 @@ async def _admin(endpoint: LiveEndpoint, path: Path, limits: Limits) -> AsyncIte
     runner = web.AppRunner(AdminSide(endpoint).app, access_log=None, shutdown_timeout=limits.end_seconds)
     await runner.setup()
     await web.UnixSite(runner, path).start()
+    inode = (await asyncio.to_thread(path.stat)).st_ino
     keeping = asyncio.create_task(_keep(runner, path))
     try:
         yield
     finally:
         keeping.cancel()
-        await runner.cleanup()  # removes the socket
+        await runner.cleanup()
+        await asyncio.to_thread(_remove, path, inode)
 
 
 async def _keep(runner: web.AppRunner, path: Path) -> None:
@@ -141,6 +143,13 @@ async def _keep(runner: web.AppRunner, path: Path) -> None:
         if await asyncio.to_thread(_was_removed, path):
             log.warning("the admin socket was removed; it is made again")
             await web.UnixSite(runner, path).start()
+
+
+def _remove(path: Path, inode: int) -> None:
+    # Unless a new endpoint of this name already listens there: ours may have been deleted a moment ago.
+    with contextlib.suppress(FileNotFoundError):
+        if path.stat().st_ino == inode:
+            path.unlink()
 
 
 def _was_removed(path: Path) -> bool:

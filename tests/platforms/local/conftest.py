@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -37,5 +36,7 @@ def local(tmp_path: Path, serving_python: Path) -> Iterator[Local]:
     surroundings = Local(tmp_path, serving_python)
     yield surroundings
     stop_all(surroundings.state, limits=Limits(drain_seconds=0.5, end_seconds=0.5))
-    with contextlib.suppress(OSError):
-        admin_socket(EndpointFolder.of(surroundings.state, "any").path).parent.rmdir()
+    sockets = admin_socket(EndpointFolder.of(surroundings.state, "any").path).parent
+    for left in sockets.iterdir():  # by gateways that were killed
+        left.unlink()
+    sockets.rmdir()

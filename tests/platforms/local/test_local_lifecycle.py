@@ -197,3 +197,13 @@ def test_a_state_folder_with_a_very_long_path(local: Local) -> None:
         assert platform.invoke("shout-local", {"text": "a"}).status == 200
     finally:
         stop_all(local.state)
+
+
+def test_a_stopped_gateway_leaves_no_socket(local: Local) -> None:
+    platform = local.deployed()
+    socket_file = Path(EndpointFolder.of(local.state, "shout-local").load().socket)
+    assert socket_file.is_socket()
+    stop_all(local.state)
+    assert not socket_file.exists()
+    platform.create(Endpoint("shout-local"))
+    assert socket_file.is_socket()
