@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+from orchestration import interruption
 from orchestration.cli.options import AsJson, Commit, Environment, Fresh, PromptFlowName
 from orchestration.cli.reply import Exit, Reply
 from orchestration.platforms import open_platform
@@ -47,7 +48,9 @@ def run(
     for work in works:
         _check(work)
     server = _connect(works[0].root, works[0].state, port=works[0].settings.prefect.port)
-    releases = _run_flow(environment, prompt_flow, commit, fresh=fresh)
+    with interruption.remembered():
+        releases = _run_flow(environment, prompt_flow, commit, fresh=fresh)
+        interruption.check()
     answer = reply(releases)
     return replace(answer, text="\n".join([answer.text, *_hints(works, releases), f"  Prefect   {server.ui_url}"]))
 

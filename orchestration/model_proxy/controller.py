@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from orchestration.model_proxy.cost import Block, CostEstimate, Seen, Size
-from orchestration.model_proxy.hints import DIMENSIONS, Dimension, Hints
+from orchestration.model_proxy.hints import Dimension, Hints
 from orchestration.model_proxy.lane import Lane, Use
 from orchestration.model_proxy.opening import Opening
 from orchestration.values import Tokens
@@ -59,8 +59,7 @@ class Controller:
     def wait(self, size: Size) -> float:
         """Seconds until a request of that size may be sent; 0 is now, inf is not before an answer."""
         now = self._now()
-        costs = self._costs(size)
-        waits = [self._lanes[dimension].wait(costs[dimension], now) for dimension in DIMENSIONS]
+        waits = (self._lanes[name].wait(cost, now) for name, cost in self._costs(size).items())
         return max(0.0, self._resume - now, self._opening.wait(self._in_flight, now), *waits)
 
     def pause(self) -> float:

@@ -48,18 +48,19 @@ class Lane:
         self._at = now
         self._spaced = now  # before this, sending would be faster than catching up allows
         self._level = math.inf
+        self.rate: float | None = None  # units per second to pace at; None means that no limit is known
+        self._pace()
 
     @property
     def limit(self) -> float | None:
         """Units per minute as configured or told, the lower one."""
         return min((limit for limit in (self._known, self.told) if limit is not None), default=None)
 
-    @property
-    def rate(self) -> float | None:
-        """Units per second to pace at; None means that no limit is known."""
+    def _pace(self) -> None:
+        """Take over what is now believed of the limit."""
         limit = self.limit
         rates = (limit / 60 * self._share if limit is not None else None, self._search.rate)
-        return min((rate for rate in rates if rate is not None), default=None)
+        self.rate = min((rate for rate in rates if rate is not None), default=None)
 
     def wait(self, cost: float, now: float) -> float:
         """Seconds until `cost` fits, if nothing else is taken."""
@@ -92,6 +93,7 @@ class Lane:
         """The provider let the request in."""
         if use.held:
             self._search.admitted()
+            self._pace()
 
     def give_back(self, use: Use) -> None:
         """A refused request did not use the limit."""
@@ -104,6 +106,7 @@ class Lane:
         if limit is None or limit == self.told:
             return False
         self.told = limit
+        self._pace()
         return True
 
     def synchronise(self, remaining: float, use: Use, *, sent: float, now: float) -> None:
@@ -122,6 +125,7 @@ class Lane:
         units = order - (self.refunded - use.cost)
         burst = (units - self._before, sent - self._began)
         self._search.measure(sent - self._idle, order=order, units=units, cost=use.cost, burst=burst)
+        self._pace()
         self.synchronise(0.0, use, sent=sent, now=now)
         return self._search.pause()
 

@@ -28,6 +28,9 @@ def deploy(work: Work, judged: Judged, model: ModelVersion) -> State[Any]:
         except PlatformError as error:
             back = tasks.roll_back(work, green, judged, error)
             return Failed(name="RolledBack", message=back.problem, data=back)
+        except BaseException:  # Ctrl-C or a cancelled run: traffic as it was, then go on ending
+            rollout.restore(work, green)
+            raise
         tasks.remove_old_deployments(work, green)
         return Completed(data=rollout.finished(work, green, judged))
 

@@ -6,6 +6,7 @@ content, so nothing is cached, persisted or rolled back by Prefect.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
@@ -14,6 +15,7 @@ from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 
+from orchestration import interruption
 from orchestration.errors import PlatformUnavailable, SluiceError
 from orchestration.steps import evaluate, prepare, register, rollout, serving
 
@@ -42,6 +44,12 @@ def platform_was_unavailable(task: Task[..., Any], run: TaskRun, state: State[An
 
 def step(function: Callable[P, R], name: str) -> Task[P, R]:
     """`function` as a Prefect task called `name`; its docstring becomes the description."""
+
+    @functools.wraps(function)
+    def uninterrupted(*args: P.args, **kwargs: P.kwargs) -> R:
+        interruption.check()
+        return function(*args, **kwargs)
+
     as_task = task(
         name=name,
         task_run_name=name,
@@ -51,7 +59,7 @@ def step(function: Callable[P, R], name: str) -> Task[P, R]:
         cache_policy=NO_CACHE,
         persist_result=False,
     )
-    return as_task(function)
+    return as_task(uninterrupted)
 
 
 take_candidate = step(prepare.take, "take candidate")

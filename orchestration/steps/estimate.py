@@ -68,7 +68,7 @@ def _side(answers: Answers) -> Side:
     return Side(len(answers), len(answers) - missing, missing)
 
 
-def _describe(work: Work, subject: Subject) -> Description | None:
+def known_description(work: Work, subject: Subject) -> Description | None:
     """What its runner once said of it; None if this content never ran, and then no row of it is stored either."""
     key = digest({"description": subject_identity(subject, work.binding.binding_hash)})
     known = look_up(work.state, [key]).get(key)
@@ -76,7 +76,7 @@ def _describe(work: Work, subject: Subject) -> Description | None:
 
 
 def _answers(work: Work, job: EvaluationJob, lines: Sequence[Line]) -> Answers:
-    description = _describe(work, job.flow)
+    description = known_description(work, job.flow)
     if description is None:
         return [None] * len(lines)
     rows = _rows(job, description, lines)
@@ -90,7 +90,7 @@ def _rows(job: EvaluationJob, description: Description, lines: Sequence[Line]) -
 def _grades(work: Work, job: EvaluationJob, lines: Sequence[Line], answers: Answers) -> Answers:
     """The stored grades; a row without a stored answer has none, as its grade depends on the answer."""
     assert job.evaluator is not None
-    own, flow = _describe(work, job.evaluator), _describe(work, job.flow)
+    own, flow = known_description(work, job.evaluator), known_description(work, job.flow)
     if own is None or flow is None:
         return [None] * len(lines)
     mapping = evaluator_mapping(job.evaluator, own, lines, job.data_name, list(flow.outputs))
