@@ -55,10 +55,10 @@ class Rule(Spec):
     metric: str = Field(
         description="A metric of this file, or a built-in: failed_ratio, p95_seconds, tokens_per_row, cost_per_row."
     )
-    above: float | None = None
-    min: float | None = None
-    below: float | None = None
-    max: float | None = None
+    above: float | None = Field(default=None, description="The metric must be greater than this.")
+    min: float | None = Field(default=None, description="The metric must be this or greater.")
+    below: float | None = Field(default=None, description="The metric must be less than this.")
+    max: float | None = Field(default=None, description="The metric must be this or less.")
     confidence: Literal["none"] = Field(default="none", description="`none`: the number itself is compared.")
     by: str | None = Field(default=None, description="Reserved for rules per slice; must be absent for now.")
 

@@ -53,12 +53,12 @@ class RunSide:
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """How to evaluate a candidate. `evaluation_data` is `data` unless the evaluation reads another file."""
+    """How to evaluate a candidate. `data_name` is what the data file is called in the project."""
 
     flow: RunSide
     evaluation: RunSide | None
     data: Path
-    evaluation_data: Path
+    data_name: str
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -100,9 +100,9 @@ def load_spec(candidate: Candidate) -> PromptFlowSpec:
 def load_run_specs(candidate: Candidate) -> RunSpec:
     """How the candidate is evaluated, with the places of the mappings in the user's own files."""
     manifest = read_manifest(candidate.folder)
-    data, other = candidate.folder / "data.jsonl", candidate.folder / "evaluation-data.jsonl"
+    data = candidate.folder / "data.jsonl"
     evaluation = _side(candidate, manifest, EVALUATION, "evaluator") if EVALUATION in manifest.files else None
-    return RunSpec(_side(candidate, manifest, RUN, "flow"), evaluation, data, other if other.exists() else data)
+    return RunSpec(_side(candidate, manifest, RUN, "flow"), evaluation, data, manifest.names["data.jsonl"])
 
 
 def _side(candidate: Candidate, manifest: Manifest, name: str, folder: str) -> RunSide:

@@ -53,7 +53,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """One prompt flow in `tree`, checked. `evaluation_data` is None if the evaluation uses the same file."""
+    """One prompt flow in `tree`, checked."""
 
     name: str
     tree: Path
@@ -63,7 +63,6 @@ class Project:
     flow: Side
     evaluation: Side | None
     data: Data
-    evaluation_data: Data | None
     data_paths: frozenset[Path]
 
 
@@ -87,8 +86,10 @@ def read_project(root: Path, tree: Path, name: str) -> Project:
     first = _data_path(tree, flow)
     second = _data_path(tree, evaluation) if evaluation and evaluation.run.data else first
     data = check_data(shown(first, tree), read_bytes(first, tree), key=spec.key)
-    other = None if second == first else check_data(shown(second, tree), read_bytes(second, tree))
-    project = Project(name, tree, folder, spec, spec_file, flow, evaluation, data, other, frozenset({first, second}))
+    if evaluation and read_bytes(second, tree) != data.content:
+        cure = f"Name {data.name} there too: the truth may stand beside the inputs."
+        raise evaluation.refuse("data", f"{shown(second, tree)} holds other rows than {data.name}.", cure)
+    project = Project(name, tree, folder, spec, spec_file, flow, evaluation, data, frozenset({first, second}))
     _check_together(project)
     return project
 
@@ -164,13 +165,7 @@ def _check_together(project: Project) -> None:
     if evaluation:
         if evaluation.folder == project.flow.folder:
             raise evaluation.refuse("flow", "is the folder of the prompt flow itself.", "Give it a folder of its own.")
-        graded = project.evaluation_data or data
-        if project.evaluation_data is not None:
-            cure = f"Name {data.name} there too; its columns may hold the truth beside the inputs."
-            raise evaluation.refuse("data", f"grading reads another file, {graded.name}, than the rows.", cure)
-        refuse_first(_unknown_columns(evaluation, graded), evaluation.file.place)
-        if graded.rows != data.rows:
-            raise evaluation.refuse("data", f"{graded.name} has {graded.rows} rows, and {data.name} has {data.rows}.")
+        refuse_first(_unknown_columns(evaluation, data), evaluation.file.place)
     elif any(metric.from_ == "rows" for metric in project.spec.metrics.values()):
         message = (
             f"metrics need an evaluation flow, and there is no {shown(project.folder / EVALUATION, project.tree)}."

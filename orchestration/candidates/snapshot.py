@@ -4,7 +4,6 @@ flow/                    the prompt flow's files: the content that will serve
 deployments/             the files of deployments/<name>/, if there are any
 evaluator/               the evaluation flow's files, if there is one
 data.jsonl               one row per line
-evaluation-data.jsonl    only if the evaluation reads another file
 sluice.yaml run.yml run_evaluation.yml
 lock.txt evaluator-lock.txt
 manifest.json            the hashes of all of it, and where in the project it came from
@@ -85,8 +84,6 @@ def _files(root: Path, state: Path, project: Project, git: Checkout) -> dict[str
         files |= _below("evaluator", _flow_files(project, evaluation, git))
         files |= {EVALUATION: evaluation.file.text.encode()}
         files |= {"evaluator-lock.txt": _lock(root, state, project, evaluation)}
-    if project.evaluation_data:
-        files["evaluation-data.jsonl"] = project.evaluation_data.content
     return files
 
 
@@ -117,14 +114,13 @@ def _below(folder: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
 def _manifest(project: Project, files: Mapping[str, bytes], git: Checkout) -> Manifest:
     hashes = {path: sha256(content) for path, content in sorted(files.items())}
     evaluation = project.evaluation
-    other = hashes.get("evaluation-data.jsonl")
     candidate = Candidate(
         prompt_flow=project.name,
         id=sha256({"prompt_flow": project.name, "files": hashes})[:ID_LENGTH],
         commit=git.commit,
         dirty=git.is_dirty(_own_paths(project)),
         content_hash=_hash(hashes, ("flow/", "deployments/", "lock.txt"), project.flow.run.variant),
-        data_hash=sha256([hashes["data.jsonl"], other]) if other else hashes["data.jsonl"],
+        data_hash=hashes["data.jsonl"],
         evaluator_hash=_hash(hashes, ("evaluator/", "evaluator-lock.txt"), evaluation.run.variant)
         if evaluation
         else "",

@@ -44,7 +44,8 @@ def _checks(environment: str) -> Iterator[Check]:
         return
     yield from doctor_machine.machine(settings)
     yield from found
-    yield from _of(settings)
+    said = {each.message for each in found}
+    yield from (each for each in _of(settings) if each.message not in said)
 
 
 def _of(settings: Settings) -> Iterator[Check]:
@@ -52,6 +53,6 @@ def _of(settings: Settings) -> Iterator[Check]:
     yield from doctor_project.prompt_flows(settings)
     yield from doctor_project.frozen_images(settings.root)
     today = datetime.now(UTC).date()
-    yield doctor_project.retirement(doctor_project.frameworks_used(settings), today=today)
+    yield doctor_project.retirement(doctor_project.frameworks_used(settings.root), today=today)
     yield from ports(settings)
     yield prefect_server(settings.root, settings.state)

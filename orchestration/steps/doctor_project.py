@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 from orchestration.candidates import list_prompt_flows, load_run_specs
-from orchestration.errors import ConfigurationError, PlatformError, RunnerFailed, SluiceError
+from orchestration.errors import ConfigurationError, PlatformError, RunnerFailed
 from orchestration.evaluation.data import Line, load_lines
 from orchestration.evaluation.description import Description
 from orchestration.evaluation.job import EvaluationJob, Subject
 from orchestration.evaluation.mapping import evaluator_mapping, flow_mapping
+from orchestration.locks import framework_of
 from orchestration.settings import Settings
 from orchestration.steps import configuration, connections, flow_files
-from orchestration.steps.doctor import Check, fail, misconfigured, ok, warn
+from orchestration.steps.doctor import Check, Level, misconfigured, ok, warn
 from orchestration.steps.estimate import known_description
 from orchestration.steps.look import NO_RUNTIME, job_of, looked_at
 from orchestration.steps.try_row import describe
 from orchestration.steps.work import Work
-from orchestration.validation import nearest
 from orchestration.values import Request
 
 RETIREMENT = date(2027, 4, 20)
@@ -45,7 +44,7 @@ def resolving(settings: Settings) -> Iterator[Check]:
     for name in sorted(settings.connections):
         found = connections.describe(settings, name)
         key = f", key from {found.key}" if found.key else ""
-        problem = Check("connection", fail("", "").level, f"{name}: {found.problem}", configuration=True)
+        problem = Check("connection", Level.FAIL, f"{name}: {found.problem}", configuration=True)
         yield ok("connection", f"{name}: {found.kind}{key}") if found.resolves else problem
 
 
@@ -64,7 +63,7 @@ def frozen_images(root: Path) -> Iterator[Check]:
         yield ok("images", "no deployment names a frozen image")
 
 
-def retirement(frameworks: Sequence[str], *, today: date) -> Check:
+def retirement(frameworks: Collection[str], *, today: date) -> Check:
     """How long prompt flow is still a product. Sluicegate knows it only behind the runner protocol."""
     if PROMPTFLOW not in frameworks:
         return ok("retirement", "no prompt flow here depends on promptflow")
@@ -76,13 +75,10 @@ def retirement(frameworks: Sequence[str], *, today: date) -> Check:
     return warn("retirement", message, cure) if days <= NOTICE_DAYS else ok("retirement", message)
 
 
-def frameworks_used(settings: Settings) -> list[str]:
-    """The frameworks of the project's prompt flows, as far as they can be read."""
-    found: set[str] = set()
-    for name in list_prompt_flows(settings.root):
-        with suppress(SluiceError), looked_at(Request(name, settings.environment), check_dirty=False, root=settings.root) as work:
-            found.add(load_run_specs(work.candidate).flow.framework)
-    return sorted(found)
+def frameworks_used(root: Path) -> set[str]:
+    """The frameworks whose marker files stand in the folders of flows/."""
+    found = [framework_of(root, folder) for folder in sorted((root / "flows").glob("*/"))]
+    return {each[0].name for each in found if each is not None}
 
 
 def _guarded(name: str, look: Callable[[], Check]) -> Check:

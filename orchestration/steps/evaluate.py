@@ -80,7 +80,7 @@ def evaluation_job(work: Work, runtimes: Runtimes) -> EvaluationJob:
         flow=_subject(run.flow, runtimes.prompt_flow, candidate.content_hash, candidate.lock_hash),
         evaluator=evaluator,
         data=run.data,
-        data_name=read_manifest(candidate.folder).names["data.jsonl"],
+        data_name=run.data_name,
         key=work.spec.key,
         binding_hash=work.binding.binding_hash,
         connections=descriptions(work.settings, work.binding),

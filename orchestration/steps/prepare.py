@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from orchestration.candidates import checkout, list_prompt_flows, load_spec, take_candidate
 from orchestration.errors import ConfigurationError
 from orchestration.references import Reference
+from orchestration.processes import private_folder
 from orchestration.runtimes import ensure_runtime
 from orchestration.settings import bind, find_root, load_settings
 from orchestration.steps.work import Work
@@ -61,6 +63,9 @@ def take(
     root = root or find_root()
     settings = load_settings(root, request.environment, block=block, command_line=command_line)
     candidate = take_candidate(root, snapshots or settings.state, request.prompt_flow, commit=request.commit)
+    if snapshots is None:
+        with contextlib.suppress(PermissionError):  # another user's folder, which we may only write to
+            private_folder(settings.state)  # answers may be private
     if check_dirty and candidate.dirty and not settings.allow_dirty:
         raise ConfigurationError(
             f"The checkout has changes that are not committed, and {request.environment} refuses them.",

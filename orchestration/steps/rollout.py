@@ -5,12 +5,11 @@ Every step reads the platform anew and does only what is missing, so a killed ro
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-
-import jsonschema
 
 from orchestration.errors import EndpointHeld, PlatformError, ProvisioningFailed
 from orchestration.platforms import open_platform
@@ -19,11 +18,13 @@ from orchestration.platforms.names import deployment_name
 from orchestration.polling import REAL, Clock, every, wait_until
 from orchestration.steps.evaluate import Judged
 from orchestration.steps.ledger import record_event
+from orchestration.steps.sample import answer_problem
 from orchestration.steps.waiting import wait_for, wait_gone
 from orchestration.steps.work import Work, owner_tags
 from orchestration.values import Json, ModelVersion, Traffic
 
 DEPLOYMENT = OnlineDeployment.kind
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Rollout:
 
 @contextmanager
 def hold(work: Work, *, clock: Clock = REAL) -> Iterator[None]:
-    """The endpoint's lock: a second release waits its turn, up to `rollout.hold_seconds`."""
+    """The endpoint's lock: a second release waits its turn, up to `rollout.hold_seconds`, and says for whom."""
     platform = open_platform(work.settings)
     with ExitStack() as stack:
 
@@ -62,11 +63,13 @@ def hold(work: Work, *, clock: Clock = REAL) -> Iterator[None]:
             try:
                 stack.enter_context(platform.hold(work.endpoint, owner=work.label))
             except EndpointHeld as error:
-                held[0] = str(error)
+                if held[0] != error.message:  # said once for each holder
+                    held[0] = error.message
+                    _log.warning("Waiting up to %g s: %s", work.settings.rollout.hold_seconds, error.message)
                 return None
             return True
 
-        held = ["held"]
+        held = [""]
         wait_until(
             entered,
             what=f"The lock of endpoint {work.endpoint}",
@@ -228,12 +231,7 @@ def _problem(answer: Answer, schema: Mapping[str, object], *, expected: str) -> 
         return f"status {answer.status}, {str(answer.body)[:300]}"
     if answer.deployment != expected:
         return f"{answer.deployment or 'nobody'} answered instead"
-    try:
-        jsonschema.validate(answer.body, dict(schema))
-    except jsonschema.ValidationError as error:
-        at = "/".join(str(p) for p in error.absolute_path)
-        return f"{'at ' + at + ': ' if at else ''}{error.message}"
-    return ""
+    return answer_problem(answer.body, schema)
 
 
 def _failed(work: Work, green: Green, message: str) -> ProvisioningFailed:

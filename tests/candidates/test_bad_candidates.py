@@ -127,10 +127,13 @@ def test_data_that_is_not_utf8(project):
     assert refused(project) == f"{DATA}:2: is not UTF-8 at byte 8 of the line."
 
 
-def test_data_of_the_evaluation_with_another_number_of_rows(project):
+def test_other_data_for_the_evaluation(project):
     (project / FLOW / "truth.jsonl").write_text('{"expected": 1}\n')
     replace(project, GRADE, "flow: evaluator", "flow: evaluator\ndata: truth.jsonl")
-    assert refused(project) == f"{GRADE}:2:data: {FLOW}/truth.jsonl has 1 rows, and {DATA} has 2."
+    assert (
+        refused(project)
+        == f"{GRADE}:2:data: {FLOW}/truth.jsonl holds other rows than {DATA}. Name {DATA} there too: the truth may stand beside the inputs."
+    )
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ def test_nothing_reads_the_project_again(take, project):
     (project / "flows/demo/run.yml").unlink()
     assert load_spec(candidate).gate.rules[0].above == 0.6
     run = load_run_specs(candidate)
-    assert run.data == run.evaluation_data == candidate.folder / "data.jsonl"
+    assert run.data == candidate.folder / "data.jsonl"
     assert (run.flow.folder, run.flow.framework) == (candidate.folder / "flow", "callable")
     assert run.evaluation.mapping == {"expected": "${data.expected}", "answer": "${run.outputs.answer}"}
     assert str(run.evaluation.places["answer"]) == "flows/demo/run_evaluation.yml:4:column_mapping.answer"
@@ -166,16 +166,6 @@ def test_without_an_evaluation_flow(project, take):
     assert (candidate.evaluator_hash, candidate.evaluator_lock_hash) == ("", "")
     assert load_run_specs(candidate).evaluation is None
     assert "flow/evaluator/grade.py" in read_manifest(candidate.folder).files  # then it is just a part of the flow
-
-
-def test_other_data_for_the_evaluation_is_kept_too(project, take):
-    (project / "flows/demo/truth.jsonl").write_text('{"expected": 1}\n{"expected": 2}\n')
-    run = project / "flows/demo/run_evaluation.yml"
-    run.write_text(run.read_text() + "data: truth.jsonl\n")
-    first = take()
-    assert load_run_specs(first).evaluation_data == first.folder / "evaluation-data.jsonl"
-    (project / "flows/demo/truth.jsonl").write_text('{"expected": 1}\n{"expected": 3}\n')
-    assert differences(first, take()) == {"data_hash"}
 
 
 def test_a_flow_in_a_folder_of_its_own_and_shared_data(project, take):
