@@ -104,7 +104,9 @@ class Project:
         return self.json("run", "tiny", *arguments, code=code)
 
     def write_rows(self, count: int = 8, **extra: dict[str, str]) -> None:
-        rows = [{"id": f"r{n}", "question": f"word{n}", "truth": f"WORD{n}"} | extra.get(f"r{n}", {}) for n in range(count)]
+        rows = [
+            {"id": f"r{n}", "question": f"word{n}", "truth": f"WORD{n}"} | extra.get(f"r{n}", {}) for n in range(count)
+        ]
         self.flow.joinpath("data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
@@ -127,7 +129,9 @@ def make_project(root: Path) -> Project:
         "flow: ../tiny_evaluation\ndata: data.jsonl\ncolumn_mapping:\n"
         "  answer: ${run.outputs.answer}\n  truth: ${data.truth}\n",
     )
-    write(evaluation / "callable.toml", 'entry = "grading:grade"\noutputs = ["right"]\naggregate = "grading:aggregate"\n')
+    write(
+        evaluation / "callable.toml", 'entry = "grading:grade"\noutputs = ["right"]\naggregate = "grading:aggregate"\n'
+    )
     write(evaluation / "grading.py", EVALUATION)
     project.write_rows()
     write(root / "config" / "base.yaml", CONFIG % (REPOSITORY / ".sluice" / "test-callable-runtimes"))

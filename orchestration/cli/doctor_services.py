@@ -52,7 +52,9 @@ def _judged(server: Server, answer: httpx.Response, stranger: int) -> Check:
     if answer.status_code == httpx.codes.OK:
         return ok("prefect", f"{server.api_url} answers, version {answer.text.strip().strip(chr(34))[:20]}")
     if not server.own and answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-        return warn("prefect", f"{server.api_url} wants credentials, which only Prefect has", "Next: prefect config view")
+        return warn(
+            "prefect", f"{server.api_url} wants credentials, which only Prefect has", "Next: prefect config view"
+        )
     return fail("prefect", f"{server.api_url}/{ROUTE} answers {answer.status_code}", _cure(server))
 
 
@@ -76,5 +78,7 @@ def _port(key: str, host: str, port: int, ours: set[int]) -> Check:
         try:
             probe.bind((host, port))
         except OSError as error:
-            return fail("ports", f"{key} {port} can't be used: {error.strerror}", "Choose another, or 0 for any free one.")
+            return fail(
+                "ports", f"{key} {port} can't be used: {error.strerror}", "Choose another, or 0 for any free one."
+            )
     return ok("ports", f"{key} {port} is free")

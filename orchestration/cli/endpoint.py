@@ -33,7 +33,9 @@ def list_(*, environment: AnyEnvironment = None, json: AsJson = False) -> Reply:
 
     Example: sluice endpoint list -e dev
     """
-    found = [each for settings in endpoints.settings_of(find_root(), environment) for each in endpoints.listed(settings)]
+    found = [
+        each for settings in endpoints.settings_of(find_root(), environment) for each in endpoints.listed(settings)
+    ]
     lines = [line for each in found for line in overview_text(each)] or ["No endpoint. Next: sluice run"]
     return Reply("\n".join(lines), {"endpoints": found})
 

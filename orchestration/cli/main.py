@@ -22,7 +22,7 @@ COMMANDS = {
     "run": ("run", "Evaluate, gate, register, deploy."),
     "evaluate": ("evaluate", "Evaluate and decide, release nothing."),
     "plan": ("plan", "Show what `run` would do; creates nothing."),
-    "test": ("try_row:test", "Run one row and show each node."),
+    "test": ("try_row:try_one", "Run one row and show each node."),
     "invoke": ("operate:invoke", "Send a request to an endpoint."),
     "status": ("status", "What serves, and what runs on this machine."),
     "logs": ("operate:logs", "The last lines of an online deployment."),
@@ -56,31 +56,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in given and not HELP_FLAGS & set(given)
     try:
-        return _run(given, as_json=as_json)
+        try:
+            return _print(_call(given), as_json=as_json)
+        except BrokenPipeError:
+            raise
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever it is, --json prints its one object
+            return _refuse(*_explained(error, given), as_json=as_json)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.ERROR
 
 
-def _run(given: Sequence[str], *, as_json: bool) -> int:
-    try:
-        return _print(_call(given), as_json=as_json)
-    except UnknownCommandError as error:
-        return _refuse(*_unknown_command(error), Exit.USAGE, as_json=as_json)
-    except CycloptsError as error:
-        return _refuse(_one_line(error), _see_help(given), Exit.USAGE, as_json=as_json)
-    except ConfigurationError as error:
-        return _refuse(error.message, error.cure, Exit.USAGE, as_json=as_json)
-    except SluiceError as error:
-        return _refuse(error.message, error.cure, Exit.ERROR, as_json=as_json)
-    except KeyboardInterrupt:
-        again = "Run the same command again: finished rows are kept."
-        return _refuse("Interrupted.", again, Exit.INTERRUPTED, as_json=as_json)
-    except BrokenPipeError:
-        raise
-    except Exception as error:  # noqa: BLE001 - a bug: shown as one, but --json still prints its one object
-        traceback.print_exc()
-        return _refuse(f"{type(error).__name__}: {error}", "This is a bug.", Exit.ERROR, as_json=as_json)
+def _explained(error: BaseException, given: Sequence[str]) -> tuple[str, str, Exit]:
+    """Message, cure and exit code. What nobody raised on purpose is a bug, and shown with its traceback."""
+    if isinstance(error, UnknownCommandError):
+        return (*_unknown_command(error), Exit.USAGE)
+    if isinstance(error, CycloptsError):
+        return _one_line(error), _see_help(given), Exit.USAGE
+    if isinstance(error, ConfigurationError):
+        return error.message, error.cure, Exit.USAGE
+    if isinstance(error, SluiceError):
+        return error.message, error.cure, Exit.ERROR
+    if isinstance(error, KeyboardInterrupt):
+        return "Interrupted.", "Run the same command again: finished rows are kept.", Exit.INTERRUPTED
+    traceback.print_exception(error)
+    return f"{type(error).__name__}: {error}", "This is a bug.", Exit.ERROR
 
 
 def _call(given: Sequence[str]) -> Reply | None:

@@ -20,7 +20,8 @@ def new(
     *,
     kind: Annotated[Kind, Parameter(help="A DAG of nodes, a class, one prompty file, or a plain function.")] = "dag",
     from_: Annotated[
-        Path | None, Parameter(name="--from", help="Copy the prompt flow in this folder, unchanged, and add sluice.yaml.")
+        Path | None,
+        Parameter(name="--from", help="Copy the prompt flow in this folder, unchanged, and add sluice.yaml."),
     ] = None,
     json: AsJson = False,
 ) -> Reply:

@@ -16,7 +16,7 @@ from orchestration.steps.try_row import try_row
 from orchestration.steps.try_row_text import tried_json, tried_text
 
 
-def test(
+def try_one(
     prompt_flow: OnePromptFlow = None,
     *,
     inputs: Annotated[str | None, Parameter(help="The inputs as a JSON object.")] = None,

@@ -43,7 +43,10 @@ class Change:
     def summary(self) -> str:
         """The change in words, without the values."""
         file = f"config/{self.settings.environment}.yaml"
-        lines = [f"{file}: connections.{self.name}", *(f"  {key}: {_shown(value)}" for key, value in self.entry.items())]
+        lines = [
+            f"{file}: connections.{self.name}",
+            *(f"  {key}: {_shown(value)}" for key, value in self.entry.items()),
+        ]
         return "\n".join([*lines, *(f".env: {self._shown(name)}" for name in self.variables)])
 
     def _shown(self, variable: str) -> str:
@@ -143,7 +146,9 @@ def _base(settings: Settings, wanted: Wanted, secrets: Mapping[str, str]) -> Any
         return {"env": variable}
     if there is not None and there.kind == "azure_openai" and isinstance(there.api_base, str):
         return there.api_base
-    raise ConfigurationError("Azure OpenAI needs an address.", cure="Add --api-base https://<resource>.openai.azure.com.")
+    raise ConfigurationError(
+        "Azure OpenAI needs an address.", cure="Add --api-base https://<resource>.openai.azure.com."
+    )
 
 
 def _shown(value: Any) -> str:

@@ -65,7 +65,7 @@ def disk(folder: Path) -> Check:
 
 
 def sandbox(environment: Mapping[str, str]) -> Check:
-    """prompt flow renders templates in a sandbox unless this variable forbids it; then a template may run any code."""
+    """Templates are rendered in a sandbox unless this variable forbids it; then a template may run any code."""
     value = environment.get(SANDBOX, "true")
     if value.lower() == "true":
         return ok("sandbox", "templates are rendered in a sandbox")

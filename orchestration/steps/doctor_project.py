@@ -56,7 +56,9 @@ def prompt_flows(settings: Settings) -> Iterator[Check]:
 
 def frozen_images(root: Path) -> Iterator[Check]:
     """Microsoft's runtime images for prompt flow get no security updates any more."""
-    found = [f"{path.relative_to(root)}:{n}: {image}" for path in _texts(root / "deployments") for n, image in _images(path)]
+    found = [
+        f"{path.relative_to(root)}:{n}: {image}" for path in _texts(root / "deployments") for n, image in _images(path)
+    ]
     cure = "Let Sluicegate build the environment: remove the image, or name one that is maintained."
     yield from (warn("images", f"{each} is frozen: it gets no security updates", cure) for each in found)
     if not found:
@@ -117,7 +119,14 @@ def _describe(work: Work, job: EvaluationJob) -> Description | None:
 def _statically(name: str, work: Work, lines: Sequence[Line]) -> Check:
     """What the files alone tell, as long as there is no runtime to ask."""
     run = load_run_specs(work.candidate)
-    subject = Subject(run.flow.folder, NO_RUNTIME, "", mapping=run.flow.mapping, mapping_file=run.flow.mapping_file, places=run.flow.places)
+    subject = Subject(
+        run.flow.folder,
+        NO_RUNTIME,
+        "",
+        mapping=run.flow.mapping,
+        mapping_file=run.flow.mapping_file,
+        places=run.flow.places,
+    )
     inputs = flow_files.declared_inputs(run.flow.folder)
     if inputs is None:
         return ok(name, f"{len(lines)} rows; its mappings are checked once the runtime is built")

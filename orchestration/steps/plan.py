@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestration.candidates import load_run_specs, read_manifest
@@ -74,7 +74,7 @@ class Plan:
     model: ModelVersion | None
     endpoint: EndpointPlan
     traffic_steps: tuple[int, ...]
-    steps: tuple[str, ...]
+    steps: tuple[str, ...] = ()
 
 
 def make_plan(work: Work) -> Plan:
@@ -82,12 +82,9 @@ def make_plan(work: Work) -> Plan:
 
     Raises `ConfigurationError` for what `run` would refuse, and `PlatformError` if the platform can't be read.
     """
-    rows, runtimes = outlook(work), _runtimes(work)
     live = serving.find(work)
     endpoint = _endpoint(work, live)
-    model = None if endpoint.serves_this else _registered(work)
-    traffic = () if endpoint.serves_this or work.settings.evaluate_only else _traffic_steps(work)
-    return Plan(
+    draft = Plan(
         prompt_flow=work.candidate.prompt_flow,
         environment=work.settings.environment,
         commit=short(work.candidate),
@@ -95,16 +92,16 @@ def make_plan(work: Work) -> Plan:
         binding_hash=work.binding.binding_hash,
         connections=work.binding.connections,
         data=read_manifest(work.candidate.folder).names["data.jsonl"],
-        rows=rows,
-        runtimes=runtimes,
+        rows=outlook(work),
+        runtimes=_runtimes(work),
         deployment_files=_deployment_files(work),
         settings=_in_force(work),
         gate=_gate(work),
-        model=_serving_model(work, live) if live and endpoint.serves_this else model,
+        model=_serving_model(work, live) if live and endpoint.serves_this else _registered(work),
         endpoint=endpoint,
-        traffic_steps=traffic,
-        steps=tuple(_steps(work, rows, runtimes, endpoint, model, traffic)),
+        traffic_steps=() if endpoint.serves_this or work.settings.evaluate_only else _traffic_steps(work),
     )
+    return replace(draft, steps=_steps(draft, work))
 
 
 def _runtimes(work: Work) -> tuple[RuntimePlan, ...]:
@@ -192,29 +189,28 @@ def _traffic_steps(work: Work) -> tuple[int, ...]:
     return rollout.steps(work, Green.of(work, before=platform.traffic(work.endpoint).weights))
 
 
-def _steps(
-    work: Work,
-    rows: Outlook,
-    runtimes: tuple[RuntimePlan, ...],
-    endpoint: EndpointPlan,
-    model: ModelVersion | None,
-    traffic: tuple[int, ...],
-) -> list[str]:
+def _steps(draft: Plan, work: Work) -> tuple[str, ...]:
     """What would happen, in order, if the gate says PASS."""
-    unbuilt = dict.fromkeys(each.key for each in runtimes if not each.built)
-    steps = [f"build the runtime {key}" for key in unbuilt]
+    rows = draft.rows
+    steps = [f"build the runtime {key}" for key in dict.fromkeys(r.key for r in draft.runtimes if not r.built)]
     steps.append(f"run {rows.flow.missing} of {rows.flow.rows} rows")
     if rows.evaluator is not None:
         steps.append(f"grade {rows.evaluator.missing} of {rows.evaluator.rows} rows")
     steps.append("apply the gate and record the decision; what follows needs PASS")
     if work.settings.evaluate_only:
-        return [*steps, f"stop: {work.settings.environment} only evaluates"]
+        return (*steps, f"stop: {draft.environment} only evaluates")
+    return (*steps, *_release_steps(draft, work))
+
+
+def _release_steps(draft: Plan, work: Work) -> Iterator[str]:
+    endpoint, model = draft.endpoint, draft.model
+    if endpoint.exists and endpoint.state != SUCCEEDED:
+        yield f"start the endpoint {endpoint.name} again"
     if endpoint.serves_this:
-        brought_back = [] if endpoint.state == SUCCEEDED else [f"start the endpoint {endpoint.name} again"]
-        return [*steps, *brought_back, f"change nothing else: {endpoint.serves} serves exactly this"]
-    steps.append(f"use version {model.version}, which has this content" if model else "register a new model version")
+        yield f"change nothing else: {endpoint.serves} serves exactly this"
+        return
+    yield f"use version {model.version}, which has this content" if model else "register a new model version"
     if not endpoint.exists:
-        steps.append(f"create the endpoint {endpoint.name}")
-    name = Green.of(work, before={}).name
-    steps.append(f"start the online deployment {name} at 0 % and send it the sample request")
-    return [*steps, "traffic to it: " + ", ".join(f"{weight} %" for weight in traffic)]
+        yield f"create the endpoint {endpoint.name}"
+    yield f"start the online deployment {Green.of(work, before={}).name} at 0 % and send it the sample request"
+    yield "traffic to it: " + ", ".join(f"{weight} %" for weight in draft.traffic_steps)

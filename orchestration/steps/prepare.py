@@ -10,8 +10,8 @@ from typing import Any
 
 from orchestration.candidates import checkout, list_prompt_flows, load_spec, take_candidate
 from orchestration.errors import ConfigurationError
-from orchestration.references import Reference
 from orchestration.processes import private_folder
+from orchestration.references import Reference
 from orchestration.runtimes import ensure_runtime
 from orchestration.settings import bind, find_root, load_settings
 from orchestration.steps.work import Work

@@ -153,7 +153,9 @@ def _spec(folder: Path, inputs: dict[str, Any]) -> str:
     connections = ", ".join(flow_files.named_connections(folder) or ["aoai"])
     outputs = flow_files.declared_outputs(folder)
     required = f"\n    required: [{', '.join(outputs)}]" if outputs else ""
-    values = "".join(f"\n    {name}: {json.dumps(value, ensure_ascii=False)}" for name, value in sample.items()) or " {}"
+    values = (
+        "".join(f"\n    {name}: {json.dumps(value, ensure_ascii=False)}" for name, value in sample.items()) or " {}"
+    )
     return f"""# What Sluicegate needs to know beyond the prompt flow itself. Every key: docs/configuration.md
 connections: [{connections}]
 

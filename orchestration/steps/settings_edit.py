@@ -43,7 +43,7 @@ def _round_trip(file: YamlFile, name: str, entry: Mapping[str, Any]) -> str:
 
 
 def _merged(data: Mapping[str, Any], name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {**(data.get("connections") or {}), name: {key: value for key, value in entry.items()}}
+    return {**(data.get("connections") or {}), name: dict(entry)}
 
 
 def _plain(entry: Mapping[str, Any]) -> CommentedMap:

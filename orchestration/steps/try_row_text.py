@@ -44,17 +44,14 @@ def tried_json(tried: Tried) -> dict[str, Any]:
 
 def _node(node: Mapping[str, Json]) -> list[str]:
     tokens, seconds = node.get("tokens"), node.get("seconds")
-    counted = f", {tokens.get('prompt', 0)} + {tokens.get('completion', 0)} tokens" if _any(tokens) else ""
+    used = tokens if isinstance(tokens, dict) and any(tokens.values()) else {}
+    counted = f", {used.get('prompt', 0)} + {used.get('completion', 0)} tokens" if used else ""
     spent = f"{seconds:.2f} s" if isinstance(seconds, float | int) else ""
     lines = [f"node {node.get('name')}  {spent}{counted}"]
     for name in ("prompt", "inputs", "output", "error"):
         if node.get(name) is not None:
             lines += _field(name, node[name])
     return lines
-
-
-def _any(tokens: Json) -> bool:
-    return isinstance(tokens, dict) and any(tokens.values())
 
 
 def _field(name: str, value: Any) -> list[str]:

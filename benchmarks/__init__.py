@@ -1,0 +1,1 @@
+"""Benchmarks: Sluicegate beside its peers, in one run. `python -m benchmarks`; docs/performance.md says how."""
