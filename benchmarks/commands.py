@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -46,6 +47,8 @@ def timed(argv: Sequence[str | Path], *, cwd: Path, environment: Mapping[str, st
         timer = _killer(process.pid, timeout_seconds)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - began
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # what it left behind would disturb the next run
     process.returncode = os.waitstatus_to_exitcode(status)
     timer.cancel()
     text = output.read_text(errors="replace")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import sys
@@ -56,12 +57,15 @@ class Goal:
     at_least: float | None = None
 
     def met(self, value: float) -> bool:
-        """Whether the value reaches it; NaN never does."""
+        """Whether the value reaches it; NaN, no figure, never does."""
         low = self.at_least is None or value >= self.at_least
-        return low and (self.at_most is None or value <= self.at_most)
+        high = self.at_most is None or value <= self.at_most
+        return low and high and not math.isnan(value)
 
     def __str__(self) -> str:
-        return f"<= {self.at_most:g}" if self.at_most is not None else f">= {self.at_least:g}"
+        low = "" if self.at_least is None else f">= {self.at_least:g}"
+        high = "" if self.at_most is None else f"<= {self.at_most:g}"
+        return " ".join(filter(None, (low, high)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +82,17 @@ class Finding:
     goal: Goal | None = None
     anchor: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
+    problem: str = ""
 
     @property
     def met(self) -> bool | None:
+        """None if there is no goal, or nothing to measure here."""
         return None if self.goal is None else self.goal.met(self.value)
+
+    @classmethod
+    def missing(cls, what: str, problem: str, *, anchor: str = "", failed: bool = False) -> Finding:
+        """No figure: it was skipped, or a run failed, which counts as a goal that was missed."""
+        return cls(what, math.nan, (math.nan, math.nan), 0, Goal() if failed else None, anchor, problem=problem)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +126,9 @@ def finding(
     return Finding(what, statistics.median(values), spread, len(values), goal, anchor, details or {})
 
 
-def interleave(sides: Mapping[str, Callable[[], Sample]], pairs: int, *, warm_up: bool = True) -> dict[str, list[Sample]]:
+def interleave(
+    sides: Mapping[str, Callable[[], Sample]], pairs: int, *, warm_up: bool = True
+) -> dict[str, list[Sample]]:
     """Run the sides in turn, A B A B; the first round is not counted. Raises `Incomplete`."""
     samples: dict[str, list[Sample]] = {name: [] for name in sides}
     for turn in range(pairs + warm_up):
@@ -166,8 +179,10 @@ def table(rows: Sequence[tuple[str, Finding]]) -> str:
     for name, f in rows:
         verdict = {True: "met", False: "MISSED", None: ""}[f.met]
         against = f"{f.what} : {f.anchor}" if f.anchor else f.what
-        spread = f"{f.spread[0]:.3g}-{f.spread[1]:.3g}"
-        cells.append((name, against, f"{f.value:.3g}", spread, str(f.n), str(f.goal or ""), verdict))
+        figures = (
+            (f.problem, "", "") if f.problem else (f"{f.value:.3g}", f"{f.spread[0]:.3g}-{f.spread[1]:.3g}", f"{f.n}")
+        )
+        cells.append((name, against, *figures, str(f.goal or ""), verdict))
     widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in cells)
 

@@ -7,12 +7,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from orchestration.candidates.project import read_project
 from orchestration.cli.options import AsJson
 from orchestration.cli.reply import Reply
-from orchestration.errors import ConfigurationError
 from orchestration.settings import find_root
-from orchestration.steps.scaffold import Kind, Made, adopt, scaffold
+from orchestration.steps.configuration import prompt_flow_problems
+from orchestration.steps.scaffold import Kind, adopt, scaffold
 
 
 def new(
@@ -33,16 +32,8 @@ def new(
     """
     root = find_root()
     made = scaffold(root, name, kind=kind) if from_ is None else adopt(root, name, from_)
-    hints = [*made.hints, *_problem(root, made)]
+    problems = dict.fromkeys(str(error) for error in prompt_flow_problems(root, name))
+    hints = [*made.hints, *problems]
     following = f"sluice {'test' if from_ else 'evaluate'} {name}"
     lines = [*made.files, *(f"To do: {hint}" for hint in hints), f"Next: {following}"]
     return Reply("\n".join(lines), {"name": name, "files": list(made.files), "to_do": hints, "next": following})
-
-
-def _problem(root: Path, made: Made) -> list[str]:
-    """What a brought prompt flow still lacks, as `run` would say it."""
-    try:
-        read_project(root, root, made.name)
-    except ConfigurationError as error:
-        return [str(error)]
-    return []

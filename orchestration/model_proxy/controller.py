@@ -12,12 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from orchestration.model_proxy.cost import Block, CostEstimate, Seen, Size
-from orchestration.model_proxy.hints import Dimension, Hints
+from orchestration.model_proxy.hints import Dimension, Hint, Hints
 from orchestration.model_proxy.lane import Lane, Use
 from orchestration.model_proxy.opening import Opening
 from orchestration.values import Tokens
 
+_SHARE_OF_REQUESTS, _SHARE_OF_TOKENS = 0.99, 0.975  # of a told limit: the rest lets the provider's bucket recover
 _PATIENCE = 3.0  # refusals within about 100 answers that a told limit may cause before it is no longer believed
+_LONGEST_PERIOD = 60.0  # seconds
 _FORGIVEN = 0.03  # of a refusal, by each answer
 
 
@@ -45,8 +47,8 @@ class Controller:
         start = now()
         self._now = now
         self._lanes: dict[Dimension, Lane] = {
-            "requests": Lane(requests_per_minute, share=0.99, now=start),
-            "tokens": Lane(tokens_per_minute, share=0.975, now=start),
+            "requests": Lane(requests_per_minute, share=_SHARE_OF_REQUESTS, now=start),
+            "tokens": Lane(tokens_per_minute, share=_SHARE_OF_TOKENS, now=start),
         }
         self._opening = Opening(scouts)
         if requests_per_minute:
@@ -137,12 +139,18 @@ class Controller:
             return
         pause = lane.search(use, sent=ticket.sent, now=self._now())
         if hints.retry_after is None:
-            self._hold(self._now() + pause)
+            self._hold(self._now() + (_until_whole(hints.of(name)) or pause))
 
     def _hold(self, until: float) -> None:
         self._resume = max(self._resume, until)
         for lane in self._lanes.values():
             lane.hold(until)
+
+
+def _until_whole(hint: Hint) -> float | None:
+    """Providers that tell no limit count in periods: nothing more is admitted before the next one."""
+    exhausted = hint.limit is None and hint.remaining == 0
+    return min(hint.reset, _LONGEST_PERIOD) if exhausted and hint.reset else None
 
 
 def _after_refund(ticket: Ticket) -> Ticket:

@@ -43,9 +43,6 @@ class Hints:
         return self.requests if dimension == "requests" else self.tokens
 
 
-NO_HINTS = Hints()
-
-
 def read_hints(headers: Mapping[str, str], *, refusal: bytes | None = None) -> Hints:
     """The hints in `headers` (names without regard to case); `refusal` is the body of a 429."""
     requests, tokens = _hint(headers, "requests"), _hint(headers, "tokens")

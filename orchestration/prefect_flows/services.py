@@ -9,13 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+
 from orchestration import processes, tracking
 from orchestration.errors import PlatformUnavailable
+from orchestration.polling import every, wait_until
 from orchestration.prefect_flows.private_server import Server, ensure_server, find_server, stop_server
 
 WORK_POOL = "sluice"
 WORKER = "prefect-worker"
 MLFLOW = "mlflow-ui"
+START_SECONDS = 90
 Say = Callable[[str], None]
 
 
@@ -91,8 +95,20 @@ def _start_mlflow(root: Path, state: Path) -> str:
         cwd=root,
         environment=processes.clean_environment({"MLFLOW_DISABLE_TELEMETRY": "true"}),
     )
-    address.write_text(f"http://127.0.0.1:{port}")
-    return address.read_text()
+    url = f"http://127.0.0.1:{port}"
+    wait_until(lambda: _answers(url, state), what="The MLflow UI", timeout_seconds=START_SECONDS, wait=every(0.3))
+    address.write_text(url)
+    return url
+
+
+def _answers(url: str, state: Path) -> bool | None:
+    if processes.find(MLFLOW, records=state / "services") is None:
+        tail = "\n".join((state / "services" / "mlflow.log").read_text().splitlines()[-10:])
+        raise PlatformUnavailable(f"The MLflow UI ended while starting. Its last lines:\n{tail}")
+    try:
+        return True if httpx.get(url, timeout=5).is_success else None
+    except httpx.TransportError:
+        return None
 
 
 def _prefect(root: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -40,6 +40,12 @@ def problems(root: Path) -> Iterator[ConfigurationError]:
             yield error
 
 
+def prompt_flow_problems(root: Path, name: str) -> Iterator[ConfigurationError]:
+    """What is wrong with one prompt flow, in itself or in an environment whose settings can be read."""
+    environments = [each for each in list_environments(root) if not settings_problems(root, each)]
+    yield from _prompt_flow(root, name, [load_settings(root, each) for each in environments])
+
+
 def _every(root: Path) -> Iterator[ConfigurationError]:
     usable: list[Settings] = []
     for environment in list_environments(root):

@@ -145,6 +145,21 @@ def test_scouts_go_first_where_limits_are_likely() -> None:
     assert controller.wait(Size()) == 0
 
 
+def test_a_crowd_of_first_requests_is_spread_a_little() -> None:
+    clock = Clock()
+    controller = Controller(now=clock)
+    for _ in range(64):
+        clock.time += controller.wait(Size())
+        controller.start(Size())
+    assert 0.03 < clock.time - 100 < 0.1
+
+
+def test_a_period_that_is_used_up_is_waited_for() -> None:
+    controller = Controller(now=Clock())
+    controller.refused(controller.start(Size()), Hints(Hint(remaining=0, reset=42.0)))
+    assert controller.pause() == pytest.approx(42.0)
+
+
 def test_retry_after_is_a_floor() -> None:
     clock = Clock()
     controller = Controller(now=clock)

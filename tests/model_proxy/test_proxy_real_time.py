@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 
 import aiohttp
 import pytest
@@ -17,34 +16,35 @@ pytestmark = pytest.mark.real
 BODY = {"model": "m", "messages": [{"role": "user", "content": "Alice works at Contoso. " * 20}], "max_tokens": 40}
 
 
-async def flow(proxy: ModelProxy, rows: int, in_flight: int, *, row: Callable[[], Awaitable[None]]) -> float:
-    """Run that many rows; the seconds from the first to the last answer."""
+async def flow(proxy: ModelProxy, rows: int, in_flight: int) -> float:
+    """Run that many rows, the first ones 8 ms apart as prompt flows do; seconds from the start to the last answer."""
     url, waiting = proxy.urls["c"] + "/v1/chat/completions", iter(range(rows))
     loop = asyncio.get_running_loop()
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
-        async def work() -> None:
+        async def work(number: int) -> None:
+            await asyncio.sleep(number * 0.008)
             for _ in waiting:
-                await row()
                 async with session.post(url, json=BODY) as response:
                     assert response.status == 200, await response.text()
                     await response.read()
 
         start = loop.time()
-        await asyncio.gather(*(work() for _ in range(in_flight)))
+        await asyncio.gather(*(work(number) for number in range(in_flight)))
         return loop.time() - start
 
 
 @pytest.mark.parametrize(
-    ("hints", "share", "refused"), [("yes", 0.95, 0.01), ("retry-after", 0.95, 0.015), ("none", 0.8, 0.05)]
+    ("hints", "share", "refused"), [("yes", 0.9, 0.03), ("retry-after", 0.9, 0.05), ("none", 0.8, 0.05)]
 )
 def test_a_limit_in_real_time(hints: str, share: float, refused: float) -> None:
-    rows, limit, latency = 600, 3000.0, 0.2
+    """Looser than in virtual time: other work on the machine delays what the proxy hears."""
+    rows, limit, latency = 300, 3000.0, 0.2
 
     async def test() -> None:
         options = EmbeddedModelOptions(latency_seconds=latency, requests_per_minute=limit, rate_headers=hints)
         async with embedded_model(options) as model, ModelProxy({"c": Upstream("openai", model.url)}) as proxy:
-            took = await flow(proxy, rows, 64, row=lambda: asyncio.sleep(0.008))
+            took = await flow(proxy, rows, 64)
             assert rows * 60 / limit / (took - latency) >= share
             assert proxy.total.rate_limited / (rows + proxy.total.rate_limited) < refused
             assert proxy.total.requests == rows

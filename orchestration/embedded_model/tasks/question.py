@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from orchestration.embedded_model.tasks.prompt import Prompt
-from orchestration.embedded_model.tasks.text import content_words, sentences
+from orchestration.embedded_model.tasks.text import content_words, sentences, stem
 
 _TASK = re.compile(r"\b(?:answer|respond to|reply to)\b[^.\n]{0,60}\bquestions?\b", re.IGNORECASE)
 _UNKNOWN = "The text does not say."
@@ -21,15 +21,10 @@ def reply(prompt: Prompt) -> str | None:
 
 def answer(asked: str, text: str) -> str:
     """The best sentence of `text`, the first of equals."""
-    wanted = {_stem(word) for word in content_words(asked)}
+    wanted = {stem(word) for word in content_words(asked)}
     best, shared = _UNKNOWN, 0
     for sentence in sentences(text):
-        common = len(wanted & {_stem(word) for word in content_words(sentence)})
+        common = len(wanted & {stem(word) for word in content_words(sentence)})
         if common > shared:
             best, shared = sentence, common
     return best
-
-
-def _stem(word: str) -> str:
-    """Near enough: English endings off."""
-    return re.sub(r"(?:ing|ed|es|s)$", "", word) if len(word) > 4 else word

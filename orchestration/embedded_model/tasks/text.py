@@ -10,6 +10,8 @@ from orchestration.embedded_model.tasks import tables
 
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)]*\s+(?=[^\sa-z])|(?<=[。！？])|\n+")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
+_ENDING = re.compile(r"(?:ing|ed|es|s)$")
+_LEAST_STEM = 4  # letters: shorter words are left as they are
 
 
 def sentences(text: str) -> list[str]:
@@ -26,3 +28,8 @@ def content_words(text: str) -> list[str]:
     """Words that carry meaning: no function words, no single letters."""
     stop = tables.words("function_words")
     return [word for word in words_of(text) if len(word) > 1 and word not in stop]
+
+
+def stem(word: str) -> str:
+    """Near enough: English endings off, so that `install`, `installs` and `installed` are one."""
+    return _ENDING.sub("", word) if len(word) > _LEAST_STEM else word
