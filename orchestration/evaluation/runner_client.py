@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -69,13 +69,15 @@ class RunnerClient:
         python: Path,
         opening: Mapping[str, Any],
         *,
+        connections: Callable[[], Awaitable[Mapping[str, Any]]],
         environment: Mapping[str, str],
         log: Path,
         ready_seconds: float = READY_SECONDS,
     ) -> Self:
-        """Start a runner and open the flow that `opening` (the fields of `open`) names.
+        """Start a runner and open the flow that `opening` (the fields of `open`, without `connections`) names.
 
-        Raises `RunnerFailed` if the interpreter can't be started, or the flow not be opened within `ready_seconds`.
+        `connections` is asked once the runner is busy with imports of its own. Raises `RunnerFailed` if the
+        interpreter can't be started, or the flow not be opened within `ready_seconds`, and what `connections` raises.
         """
         try:
             client = cls(start_process(python, environment=environment, log=log))
@@ -83,7 +85,8 @@ class RunnerClient:
             raise RunnerFailed("NoRuntime", f"the runtime {python} can't be started: {error.strerror}.") from error
         try:
             await client._connect()
-            client.send([{"type": "open", "protocol": PROTOCOL, **opening}])
+            client.send([{"type": "prepare", "flow": opening["flow"]}])
+            client.send([{"type": "open", "protocol": PROTOCOL, **opening, "connections": await connections()}])
             async with asyncio.timeout(ready_seconds):
                 client.description = await client._ready()
         except TimeoutError:

@@ -17,7 +17,6 @@ async def start_runner(
     opening = {
         "flow": str(subject.folder.absolute()),
         "variant": subject.variant,
-        "connections": await connections.describe(),
         "overrides": subject.overrides,
         "concurrency": job.in_flight,
         "workers": job.workers,
@@ -26,6 +25,7 @@ async def start_runner(
     return await RunnerClient.start(
         subject.python,
         opening,
+        connections=connections.describe,
         environment=subject.environment,
         log=job.logs / f"{name}.log",
         ready_seconds=min(READY_SECONDS, job.deadline_seconds),

@@ -21,7 +21,9 @@ NO_RETRY = {"x-should-retry": "false"}
 
 
 def limit_deadline(connection: str, seconds: float) -> web.Response:
-    message = f"connection {connection}: the provider's rate limit let this request wait for more than {seconds:g} s"
+    message = (
+        f"connection {connection}: the provider's rate limit does not let this request through within {seconds:g} s"
+    )
     return _error(429, LIMIT_DEADLINE, message, kind="insufficient_quota")
 
 

@@ -18,6 +18,8 @@ _PROGRESS = 1.5  # admitted requests since the last refusal, or nothing is measu
 _CONFIRMED = 0.08  # relative difference of two measures of one limit
 _CHANGED = 0.75  # of the measured rate: less than this, seen at once, is another limit
 _CUT = 0.8  # of the rate, while there is no evidence for a better number
+_SLOW_RATE = 2.0  # requests per second: below, a limiter may save up nothing and so admit less than it could
+_OVERSHOOT = 0.75  # of the rate that was refused, which then says more than what was admitted
 _FIRST_RATE, _SLOWEST_RATE = 1.0, 1 / 60  # requests per second, where the evidence says less
 _BURST = 1.0  # seconds of its rate that a limiter lets through at once, by guess
 _MOST_STALLS = 12
@@ -103,8 +105,10 @@ class RateSearch:
             rate, evidence = _between(earlier, now, cost)
             if evidence >= _EVIDENCE:
                 break
-        pace = self.rate
-        return (min(rate, pace * _CUT) if few and pace else rate), evidence
+        pace = self.rate or rate
+        if few:
+            return min(rate, pace * _CUT), evidence
+        return max(rate, pace * _OVERSHOOT) if pace < _SLOW_RATE * cost else rate, evidence
 
     def _start_over(self, rate: float, evidence: float) -> None:
         confirmed = self._measured is not None and abs(rate / self._measured - 1) < _CONFIRMED

@@ -32,6 +32,7 @@ def deploy(work: Work, judged: Judged, model: ModelVersion) -> State[Any]:
             rollout.restore(work, green)
             raise
         tasks.remove_old_deployments(work, green)
+        tasks.tidy(work)
         return Completed(data=rollout.finished(work, green, judged))
 
 
@@ -41,4 +42,4 @@ def roll_out(work: Work, green: Green, judged: Judged, model: ModelVersion) -> N
     tasks.wait_for_deployment(work, green)
     tasks.smoke_test(work, green)
     for weight in rollout.steps(work, green):
-        tasks.shift_traffic(work, green, weight)
+        tasks.shift_traffic(work, green, judged, weight)

@@ -18,6 +18,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from orchestration import interruption
 from orchestration.errors import PlatformUnavailable, SluiceError
 from orchestration.steps import evaluate, prepare, register, rollout, serving
+from orchestration.steps import tidy as tidying
 
 
 class ExpectedErrors(logging.Filter):
@@ -77,3 +78,4 @@ smoke_test = step(rollout.smoke_test, "smoke test")
 shift_traffic = step(rollout.shift_traffic, "shift traffic")
 roll_back = step(rollout.roll_back, "roll back")
 remove_old_deployments = step(rollout.remove_old, "remove old online deployments")
+tidy = step(tidying.tidy, "remove old candidates and runtimes")

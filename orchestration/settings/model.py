@@ -119,6 +119,7 @@ class SettingsFile(Spec):
     default_prompt_flow: str = Field(default="all", description="What a run without a name means; `all`: each.")
     state_folder: str = Field(default=".sluice", min_length=1, description="Where everything made is kept.")
     runtimes_folder: str | None = Field(default=None, description="By default `runtimes` in the state folder.")
+    keep_days: float = Field(default=30, ge=1, description="Unused candidates and runtimes are removed after that.")
     platform: Literal["local", "azure"] = Field(default="local", description="Where models and endpoints live.")
     place: Literal["worker"] = Field(default="worker", description="Where an evaluation runs.")
     connections: dict[Name, Connection] = Field(default_factory=dict, description="By the prompt flows' names.")

@@ -138,7 +138,7 @@ def steps(work: Work, green: Green) -> tuple[int, ...]:
     return work.settings.rollout.steps if set(green.before) - {green.name} else (100,)
 
 
-def shift_traffic(work: Work, green: Green, weight: int, *, clock: Clock = REAL) -> Traffic:
+def shift_traffic(work: Work, green: Green, judged: Judged, weight: int, *, clock: Clock = REAL) -> Traffic:
     """Give `weight` % to the new online deployment, the rest to the one before, and watch it serve."""
     platform = open_platform(work.settings)
     since = time.time()
@@ -148,6 +148,7 @@ def shift_traffic(work: Work, green: Green, weight: int, *, clock: Clock = REAL)
         live = platform.set_traffic(work.endpoint, wanted, generation=live.generation, previous=green.before)
     if platform.traffic(work.endpoint).weights != wanted:
         raise PlatformError(f"Endpoint {work.endpoint} does not show the traffic that was just written.")
+    record_event(work, judged, "traffic", {"endpoint": work.endpoint, "weights": dict(wanted)})
     _watch(work, green, weight, since=since, clock=clock)
     return live
 
@@ -206,6 +207,7 @@ def deployment_tags(work: Work, judged: Judged, model: ModelVersion) -> dict[str
         "decision": judged.decision.sha256,
         "run": judged.run_id,
         "basis": judged.basis,
+        "runtime": str(judged.runtimes.prompt_flow),
     }
 
 

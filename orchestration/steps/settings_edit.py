@@ -1,80 +1,105 @@
-"""Changing one entry of a `config/*.yaml` that a person wrote: comments and order stay."""
+"""Changing one entry of a `config/*.yaml` that a person wrote: every other line stays to the letter."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from orchestration.errors import ConfigurationError, Place
-from orchestration.yaml_files import YamlFile, read_yaml
+from orchestration.yaml_files import YamlFile, parse_yaml, read_yaml
 
-WIDEST = 4096  # ruamel breaks longer lines
+CONNECTIONS = "connections"
+WIDEST = 4096  # longer lines would be broken
 
 
 def with_connection(root: Path, environment: str, name: str, entry: Mapping[str, Any]) -> str:
-    """The text of `config/<environment>.yaml` with this connection in place of the one of the same name."""
+    """The text of `config/<environment>.yaml` with this connection in place of the one of the same name.
+
+    Raises `ConfigurationError` if the file is written in a way in which that can't be done safely.
+    """
     file = read_yaml(root / "config" / f"{environment}.yaml", root=root)
-    connections = file.data.get("connections")
-    if connections is None and "connections" not in file.data:
-        block = _dump({"connections": {name: _plain(entry)}})
-        return f"{_ended(file.text)}{block}" if file.text.strip() else block
-    return _round_trip(file, name, entry)
-
-
-def _round_trip(file: YamlFile, name: str, entry: Mapping[str, Any]) -> str:
-    parser = _parser(file.text)
-    data = parser.load(file.text)
-    if not isinstance(data.get("connections"), CommentedMap):
-        data["connections"] = CommentedMap()
-    data["connections"][name] = _plain(entry)
-    written = StringIO()
-    parser.dump(data, written)
-    text = written.getvalue()
-    if YAML(typ="safe", pure=True).load(text) != {**file.data, "connections": _merged(file.data, name, entry)}:
-        # ruamel's round trip is trusted only as far as it reads back as what was meant.
-        message, cure = "can't be changed without losing something.", f"Write connections.{name} into it by hand."
-        raise ConfigurationError(message, at=Place(file.name), cure=cure)
+    text = _edited(file, name, entry)
+    wanted = {**file.data, CONNECTIONS: {**(file.data.get(CONNECTIONS) or {}), name: dict(entry)}}
+    try:
+        same = parse_yaml(text, name=file.name).data == wanted
+    except ConfigurationError:
+        same = False
+    if not same:
+        message = "can't be changed without a risk to what stands there."
+        raise ConfigurationError(message, at=Place(file.name), cure=f"Write connections.{name} into it by hand.")
     return text
 
 
-def _merged(data: Mapping[str, Any], name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {**(data.get("connections") or {}), name: dict(entry)}
+def _edited(file: YamlFile, name: str, entry: Mapping[str, Any]) -> str:
+    lines = file.text.splitlines()
+    found = _child(YAML(typ="safe", pure=True).compose(file.text), CONNECTIONS)
+    if found is None:
+        return _joined([*lines, *([""] if file.text.strip() else []), *_dumped({CONNECTIONS: {name: entry}})])
+    key, value = found
+    if isinstance(value, MappingNode) and not value.flow_style and value.value:
+        return _joined(_in_block(lines, value, name, entry))
+    every = {**(file.data[CONNECTIONS] or {}), name: entry}
+    return _joined(_replaced(lines, key.start_mark.line, _last_line(value), _dumped({CONNECTIONS: every})))
 
 
-def _plain(entry: Mapping[str, Any]) -> CommentedMap:
-    """The entry in block style, its references in flow style, as the shipped files have them."""
-    made = CommentedMap()
-    for key, value in entry.items():
-        if isinstance(value, Mapping):
-            inner = CommentedMap(value)
-            inner.fa.set_flow_style()
-            made[key] = inner
-        else:
-            made[key] = value
-    return made
+def _in_block(lines: Sequence[str], connections: MappingNode, name: str, entry: Mapping[str, Any]) -> list[str]:
+    """The lines with the entry in its place, or after the last one."""
+    margin = " " * int(connections.value[0][0].start_mark.column)
+    made = [indent(line, margin) for line in _dumped({name: entry})]
+    there = _child(connections, name)
+    if there is not None:
+        return _replaced(lines, there[0].start_mark.line, _last_line(there[1]), made)
+    end = _last_line(connections) + 1
+    return [*lines[:end], *made, *lines[end:]]
 
 
-def _dump(data: Mapping[str, Any]) -> str:
-    written = StringIO()
-    _parser("").dump(data, written)
-    return written.getvalue()
+def _replaced(lines: Sequence[str], first: int, last: int, new: Sequence[str]) -> list[str]:
+    return [*lines[:first], *new, *lines[last + 1 :]]
 
 
-def _parser(text: str) -> YAML:
-    parser = YAML()
-    parser.preserve_quotes = True
+def _child(node: Node | None, name: str) -> tuple[Node, Node] | None:
+    pairs = node.value if isinstance(node, MappingNode) else []
+    return next(((key, value) for key, value in pairs if key.value == name), None)
+
+
+def _last_line(node: Node) -> int:
+    """The last line (from 0) of a value itself; its end mark may lie behind comments and empty lines."""
+    if isinstance(node, MappingNode) and not node.flow_style and node.value:
+        return _last_line(node.value[-1][1])
+    if isinstance(node, SequenceNode) and not node.flow_style and node.value:
+        return _last_line(node.value[-1])
+    end = node.end_mark
+    at_start = isinstance(node, ScalarNode) and end.column == 0 and end.line > node.start_mark.line
+    return int(end.line) - (1 if at_start else 0)
+
+
+def _dumped(data: Mapping[str, Any]) -> list[str]:
+    """As the shipped files are written: block style, references in one line."""
+    parser, written = YAML(), StringIO()
     parser.width = WIDEST
-    indented = any(line.startswith(" ") and line.lstrip().startswith("- ") for line in text.splitlines())
-    if indented:
-        parser.indent(mapping=2, sequence=4, offset=2)
-    return parser
+    parser.dump(_styled(data), written)
+    return written.getvalue().splitlines()
 
 
-def _ended(text: str) -> str:
-    """The text with a line end and an empty line after it."""
-    return text.rstrip("\n") + "\n\n"
+def _styled(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    styled = CommentedMap((key, _styled(item)) for key, item in value.items())
+    if (
+        value
+        and not any(isinstance(item, Mapping) for item in value.values())
+        and set(value) <= {"env", "file", "block"}
+    ):
+        styled.fa.set_flow_style()
+    return styled
+
+
+def _joined(lines: Sequence[str]) -> str:
+    return "\n".join(lines).rstrip("\n") + "\n"

@@ -18,16 +18,26 @@ class Starter:
 
     def __init__(self, message: dict[str, Any], line: bytes) -> None:
         self._line = line
-        adapter = load_adapter(Path(message["flow"]))
-        # With the framework imported once, here, a worker is ready in a fraction of the time.
-        self._forks = processes.CAN_FORK and adapter.prepare() and _single_threaded()
-        gc.collect()
-        gc.freeze()  # pages that are shared with the workers stay shared
+        self._forks = prepare(Path(message["flow"]))
 
     def start(self, close: Iterable[int], *, temporary: bool) -> Handle:
         handle = Handle.start(worker.main if self._forks else None, close, temporary=temporary)
         handle.send(b"open " + self._line)
         return handle
+
+
+def prepare(flow: Path) -> bool:
+    """Import the flow's framework, and say whether workers may be forked. Raises `OpenFailed`.
+
+    With the framework imported once, here, a worker is ready in a fraction of the time. It may be called again.
+    """
+    adapter = load_adapter(flow)
+    gc.disable()  # an import leaves much behind and throws little away, but is looked through again and again
+    try:
+        return processes.CAN_FORK and adapter.prepare() and _single_threaded()
+    finally:
+        gc.freeze()  # pages that are shared with the workers stay shared
+        gc.enable()
 
 
 def _single_threaded() -> bool:

@@ -9,6 +9,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from sluice_runner import PROTOCOL
@@ -16,7 +17,7 @@ from sluice_runner.adapters.base import OpenFailed
 from sluice_runner.handles import Handle
 from sluice_runner.lines import LineReader, OutBuffer, encode
 from sluice_runner.loop import Loop
-from sluice_runner.starter import Starter
+from sluice_runner.starter import Starter, prepare
 
 TICK_SECONDS = 0.4
 UNRESPONSIVE_SECONDS = 10.0
@@ -88,7 +89,9 @@ class Supervisor:
             kind = message["type"]
             if kind == "close":
                 raise Finished(0)
-            if kind == "open" and self._starter is None:
+            if kind == "prepare" and self._starter is None:
+                self._prepare(message)
+            elif kind == "open" and self._starter is None:
                 self._open(message, line)
             elif self._starter is None:
                 self._fail("Protocol", f"{kind} before open")
@@ -96,6 +99,12 @@ class Supervisor:
                 self._obeys[kind](message, line)
         except (ValueError, KeyError, TypeError) as error:
             self._fail("Protocol", f"not a message of the runner protocol: {type(error).__name__}: {error}")
+
+    def _prepare(self, message: dict[str, Any]) -> None:
+        try:
+            prepare(Path(message["flow"]))
+        except OpenFailed as error:
+            self._fail(error.code, error.message, error.where)
 
     def _open(self, message: dict[str, Any], line: bytes) -> None:
         if message["protocol"] != PROTOCOL:

@@ -108,17 +108,17 @@ def test_the_readme_shows_what_a_run_prints() -> None:
     release = Release(
         prompt_flow="named_entity_recognition",
         environment="local",
-        commit="32ca3e04",
+        commit="b3b0fc45",
         outcome=Outcome.RELEASED,
         verdict=Verdict.PASS,
         reasons=(
             "accuracy 0.88 (240 of 273) is above 0.60.",
             "precision 0.97 (288 of 297) is at least 0.70.",
-            "p95_seconds 0.28 is below 20.00.",
+            "p95_seconds 0.22 is below 20.00.",
         ),
         metrics={
             "failed_ratio": 0.0,
-            "p95_seconds": 0.2788046530004067,
+            "p95_seconds": 0.2166,
             "tokens_per_row": 134.34065934065933,
             "cost_per_row": None,
             "accuracy": 0.8791208791208791,
@@ -128,6 +128,6 @@ def test_the_readme_shows_what_a_run_prints() -> None:
         rows={"expected": 273, "completed": 273, "failed": 0, "cached": 0},
         model={"name": "named_entity_recognition", "version": "1"},
         endpoint={"name": "named-entity-recognition-local", "traffic": {"d2d8f1c0e31-efe912": 100}},
-        seconds={"evaluate": 32.1, "register": 3.4, "deploy": 5.5, "total": 41.0},
+        seconds={"evaluate": 6.3, "register": 1.3, "deploy": 3.3, "total": 10.8},
     )
     assert release_text(release) in page("README.md").text

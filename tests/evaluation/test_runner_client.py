@@ -35,13 +35,22 @@ def pretender(folder: Path, code: str) -> dict[str, str]:
     return {"PYTHONPATH": str(package.parent), MARK: str(folder)}
 
 
+async def no_connections() -> dict:
+    return {}
+
+
 def start(folder: Path, code: str, **options) -> RunnerClient:
     """Start it, receive what it says, and end it."""
 
     async def main():
         environment = pretender(folder, code)
         client = await RunnerClient.start(
-            Path(sys.executable), {"flow": "/x"}, environment=environment, log=folder / "log", **options
+            Path(sys.executable),
+            {"flow": "/x"},
+            connections=no_connections,
+            environment=environment,
+            log=folder / "log",
+            **options,
         )
         try:
             heard = []

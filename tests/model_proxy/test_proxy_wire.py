@@ -204,7 +204,7 @@ def test_rate_limits_are_waited_for() -> None:
     async def test() -> None:
         async with (
             provider(error(429, retry_after_ms="1"), error(429, retry_after_ms="1")) as there,
-            ModelProxy({"c": openai(there.url)}) as proxy,
+            ModelProxy({"c": openai(there.url, requests_per_minute=60_000)}) as proxy,
         ):
             assert (await ask(proxy)).status == 200
             assert len(there.seen) == 3
@@ -359,7 +359,7 @@ def test_the_ceiling_holds_for_those_that_wait() -> None:
     async def test() -> None:
         async with (
             provider(error(429, retry_after_ms="50")) as there,
-            ModelProxy({"c": openai(there.url)}, ceiling=Ceiling(max_tokens=1)) as proxy,
+            ModelProxy({"c": openai(there.url, requests_per_minute=60_000)}, ceiling=Ceiling(max_tokens=1)) as proxy,
         ):
             answers = await asyncio.gather(ask(proxy), ask(proxy), ask(proxy))
         assert max(answer.status for answer in answers) == 403

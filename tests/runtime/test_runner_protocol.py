@@ -178,6 +178,19 @@ def test_folder_without_a_flow(tmp_path):
     assert "flow.dag.yaml" in fails_to_open(tmp_path)["message"]
 
 
+def test_it_may_be_prepared_before_it_is_opened(flow):
+    folder = flow()
+    with Runner(folder, type="prepare") as runner:
+        runner.send(type="open", protocol=1, flow=str(folder), connections=AOAI)
+        assert runner.ready()["kind"] == "callable"
+
+
+def test_what_cannot_be_prepared_ends_the_runner(tmp_path):
+    with Runner(tmp_path, type="prepare") as runner:
+        assert runner.next("failed")["code"] == "NoFlow"
+        assert runner.process.wait(5) == 1
+
+
 def test_variants_and_overrides_need_nodes(flow):
     assert fails_to_open(flow(), variant="${node.a}", connections=AOAI)["code"] == "Unsupported"
 

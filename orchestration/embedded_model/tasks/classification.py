@@ -10,10 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestration.embedded_model.tasks import tables
 from orchestration.embedded_model.tasks.label_list import Label, labels_of
 from orchestration.embedded_model.tasks.prompt import Prompt
-from orchestration.embedded_model.tasks.text import content_words
+from orchestration.embedded_model.tasks.scoring import NEITHER, Bag, scores
 
 _TASK = re.compile(
     r"\b(?:classif(?:y|ied|ication)|categori[sz]e|label|assign|choose|pick|decide which|which of|determine)\b",
@@ -25,9 +24,7 @@ _CUE = re.compile(
 _URL = re.compile(r"\b(?:https?://|www\.)[^\s<>\"'）)]+", re.IGNORECASE)
 _QUOTED_KEY = re.compile(r"[\"'](\w+)[\"']\s*:|\bkeys?\s+[\"'`]?(\w+)[\"'`]?(?:\s+and\s+[\"'`]?(\w+))?", re.IGNORECASE)
 _JSON_WANTED = re.compile(r"\bjson\b", re.IGNORECASE)
-_NEITHER = frozenset({"none", "other", "others", "unknown", "neither", "none of these", "misc", "general"})
-
-_OWN_NAME, _KEYWORD, _DESCRIPTION, _LIKENESS = 1.0, 1.0, 0.7, 2.0
+_LIKENESS = 2.0
 _URL_WEIGHT = 1.5  # a word of the address says more than one of many words of a page
 _LEAST_SCORE = 0.8
 
@@ -62,52 +59,22 @@ def reply(prompt: Prompt) -> str | None:
 
 def judge(query: str, labels: Sequence[Label], examples: Sequence[Example] = ()) -> Judgement:
     """The best label for `query`, the first of equals; without enough evidence the label that means "none"."""
-    urls = " ".join(_URL.findall(query))
-    text = _URL.sub(" ", query)
-    url_words, text_words = _bag(urls), _bag(text)
-    weighed = [(_score(label, urls, url_words) * _URL_WEIGHT, _score(label, text, text_words)) for label in labels]
-    alike = _likeness(text_words, labels, examples)
-    totals = [u + t + a for (u, t), a in zip(weighed, alike, strict=True)]
+    urls = Bag.of(" ".join(_URL.findall(query)))
+    text = Bag.of(_URL.sub(" ", query))
+    by_url, by_text = scores(tuple(labels), urls), scores(tuple(labels), text)
+    alike = _likeness(text.counts, labels, examples)
+    totals = [u * _URL_WEIGHT + t + a for u, t, a in zip(by_url, by_text, alike, strict=True)]
     best = max(range(len(labels)), key=lambda i: totals[i])
     if totals[best] < _LEAST_SCORE:
-        best = next((i for i, label in enumerate(labels) if label.name.lower() in _NEITHER), best)
-    return Judgement(labels[best].name, weighed[best][0] > 0, weighed[best][1] > 0)
-
-
-def _bag(text: str) -> dict[str, int]:
-    bag: dict[str, int] = {}
-    for word in content_words(text):
-        bag[word] = bag.get(word, 0) + 1
-    return bag
-
-
-def _score(label: Label, text: str, bag: Mapping[str, int]) -> float:
-    """Evidence for a label, each word's count damped: ten times the same word is not ten reasons."""
-    if not bag or label.name.lower() in _NEITHER:
-        return 0.0
-    lower = text.lower()
-    own = _OWN_NAME * _seen(label.name.lower(), lower, bag)
-    table = sum(_KEYWORD * _seen(word, lower, bag) for word in _keywords(label.name.lower()))
-    described = sum(_DESCRIPTION * _seen(word, lower, bag) for word in label.description)
-    return own + table + described
-
-
-def _seen(word: str, lower: str, bag: Mapping[str, int]) -> float:
-    count = bag.get(word, 0) + bag.get(word + "s", 0) if word.isalnum() else lower.count(word)
-    return math.log2(1 + count)
-
-
-def _keywords(label: str) -> tuple[str, ...]:
-    parts = {label, *re.split(r"[\s/&_-]+", label)}
-    table = tables.keywords("labels")
-    return tuple(word for names, found in table.items() if parts & set(names) for word in found)
+        best = next((i for i, label in enumerate(labels) if label.name.lower() in NEITHER), best)
+    return Judgement(labels[best].name, by_url[best] > 0, by_text[best] > 0)
 
 
 def _likeness(bag: Mapping[str, int], labels: Sequence[Label], examples: Sequence[Example]) -> list[float]:
     """For each label the cosine to its most similar example, weighted."""
     best = [0.0] * len(labels)
     for example in examples:
-        cosine = _cosine(bag, _bag(_URL.sub(" ", example.query)))
+        cosine = _cosine(bag, Bag.of(_URL.sub(" ", example.query)).counts)
         for i, label in enumerate(labels):
             if re.search(rf"\b{re.escape(label.name)}\b", example.answer, re.IGNORECASE):
                 best[i] = max(best[i], _LIKENESS * cosine)

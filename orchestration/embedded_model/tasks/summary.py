@@ -1,10 +1,11 @@
-"""Summaries: the sentences that say most, in their order, up to the length that the prompt asks for."""
+"""Summaries: the sentences and headings that say most, in their order, up to the length that the prompt asks for."""
+
+# ruff: noqa: RUF001 - punctuation of many scripts is what this file is about
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
 
 from orchestration.embedded_model.tasks import tables
 from orchestration.embedded_model.tasks.prompt import Prompt
@@ -16,8 +17,9 @@ _SENTENCES = re.compile(r"\b(one|two|three|four|five|\d)[ -]sentences?\b", re.IG
 _NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
 _DEFAULT_WORDS = 60
 _LONGEST_TEXT = 20_000  # characters that are looked at
+_LONGEST_BOILERPLATE = 12  # words: a longer sentence that speaks of cookies may be about biscuits
 _LEAD = 3  # sentences at the start that count more: texts say first what they are about
-_CLOSED = tuple(".!?…:;。！？\"'”’)")  # noqa: RUF001 - a sentence that ends so needs no full stop of ours
+_CLOSED = tuple(".!?…:;,。！？|\"'”’)")
 
 
 def reply(prompt: Prompt) -> str | None:
@@ -28,8 +30,68 @@ def reply(prompt: Prompt) -> str | None:
 
 
 def summarise(text: str, instructions: str = "") -> str:
-    """The most informative sentences and headings, in the order of the text, without menus, notices and repetitions."""
+    """What says most, in the order of the text: without menus, notices and headings that only repeat others."""
     found = sentences(text[:_LONGEST_TEXT])
-    useful = _told_once([s for s in found if not _is_boilerplate(s)]) or found
+    useful = _said_once([s for s in found if not _is_boilerplate(s)]) or found
     chosen = sorted(_choose(useful, _words_wanted(instructions), _sentences_wanted(instructions)))
-    return " ".join(_closed(useful[i]) for i in chosen[:-1]) + (" " if chosen[1:] else "") + useful[chosen[-1]] if chosen else ""
+    return " ".join(useful[i] if i == chosen[-1] else _closed(useful[i]) for i in chosen)
+
+
+def _is_boilerplate(sentence: str) -> bool:
+    """Whether it is a menu or one of the notices that every page of the web carries."""
+    words = words_of(sentence)
+    if len(words) > _LONGEST_BOILERPLATE:
+        return False
+    if all(word in tables.words("navigation") for word in words):
+        return True
+    spaced = f" {' '.join(words)} "
+    return any(f" {phrase} " in spaced for phrase in tables.words("boilerplate"))
+
+
+def _said_once(found: list[str]) -> list[str]:
+    """Without what a sentence before it has said already: pages repeat their title as a heading."""
+    kept: dict[str, str] = {}
+    for sentence in found:
+        plain = " ".join(words_of(sentence))
+        if not any(f" {plain} " in f" {earlier} " for earlier in list(kept)[-_LEAD:]) and plain not in kept:
+            kept[plain] = sentence
+    return list(kept.values())
+
+
+def _closed(sentence: str) -> str:
+    """With a full stop if it has no end of its own, as headings have none."""
+    return sentence if sentence.endswith(_CLOSED) else f"{sentence}."
+
+
+def _words_wanted(instructions: str) -> int:
+    found = _WORDS.search(instructions)
+    return int(found[1]) if found else _DEFAULT_WORDS
+
+
+def _sentences_wanted(instructions: str) -> int:
+    found = _SENTENCES.search(instructions)
+    return (_NUMBERS.get(found[1].lower()) or int(found[1])) if found else 100
+
+
+def _choose(useful: list[str], most_words: int, most_sentences: int) -> list[int]:
+    chosen: list[int] = []
+    left = most_words
+    for i in _by_worth(useful):
+        length = len(useful[i].split())
+        if len(chosen) == most_sentences or (chosen and length > left):
+            continue
+        chosen.append(i)
+        left -= length
+    return chosen
+
+
+def _by_worth(useful: list[str]) -> list[int]:
+    """Indices, best first: sentences of words that the text repeats, and the first ones."""
+    words = [content_words(sentence) for sentence in useful]
+    counts = Counter(word for found in words for word in set(found))
+
+    def worth(i: int) -> float:
+        repeated = sum(counts[word] - 1 for word in set(words[i])) / (len(words[i]) + 5)
+        return repeated + (1.5 * (_LEAD - i) if i < _LEAD else 0.0)
+
+    return sorted(range(len(useful)), key=lambda i: (-worth(i), i))
