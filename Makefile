@@ -20,7 +20,7 @@ setup: $(VENV)/.ready ## only set up the environment
 setup-dev: $(VENV)/.ready-dev ## set up the environment with the development tools
 
 test: $(VENV)/.ready-dev ## run every test
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 test-fast: $(VENV)/.ready-dev ## run the tests that need no server and no runtime (seconds)
 	$(BIN)/pytest -m "not real"

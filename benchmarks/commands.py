@@ -59,16 +59,22 @@ def timed(argv: Sequence[str | Path], *, cwd: Path, environment: Mapping[str, st
 
 @contextmanager
 def background(
-    argv: Sequence[str | Path], *, cwd: Path, environment: Mapping[str, str], log: Path, pass_fds: Sequence[int] = ()
+    argv: Sequence[str | Path],
+    *,
+    cwd: Path,
+    environment: Mapping[str, str],
+    log: Path,
+    pass_fds: Sequence[int] = (),
+    speaks: bool = False,
 ) -> Iterator[subprocess.Popen[str]]:
-    """A server; `stdout` is to be read by the caller, who may also close its `stdin`. It is gone afterwards."""
+    """A server that is gone afterwards. One that `speaks` has a `stdout` for the caller to read, else it goes to the log."""
     with log.open("wb") as errors:
         process = subprocess.Popen(
             argv,
             cwd=cwd,
             env=dict(environment),
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdout=subprocess.PIPE if speaks else errors,
             stderr=errors,
             text=True,
             pass_fds=pass_fds,

@@ -34,6 +34,6 @@ def model_server(options: Mapping[str, str | float]) -> Iterator[ModelServer]:
     argv = [python(), "-m", "orchestration.embedded_model", "--until-eof", *flags]
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        with background(argv, cwd=home, environment=python_environment(home), log=home / "log") as process:
+        with background(argv, cwd=home, environment=python_environment(home), log=home / "log", speaks=True) as process:
             assert process.stdout is not None
             yield ModelServer(process.stdout.readline().strip())

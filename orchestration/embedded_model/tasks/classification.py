@@ -26,7 +26,7 @@ _QUOTED_KEY = re.compile(r"[\"'](\w+)[\"']\s*:|\bkeys?\s+[\"'`]?(\w+)[\"'`]?(?:\
 _JSON_WANTED = re.compile(r"\bjson\b", re.IGNORECASE)
 _LIKENESS = 2.0
 _URL_WEIGHT = 1.5  # a word of the address says more than one of many words of a page
-_LEAST_SCORE = 0.8
+_LEAST_SCORE = 1.2  # more than one word
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,26 +12,31 @@ from functools import lru_cache
 from orchestration.embedded_model.tasks import tables
 from orchestration.embedded_model.tasks.label_list import Label
 from orchestration.embedded_model.tasks.shapes import shapes_in
-from orchestration.embedded_model.tasks.text import content_words, stem
+from orchestration.embedded_model.tasks.text import content_words, stem, words_of
 
-_TABLE, _DESCRIPTION = 1.0, 0.7
+_WORD, _PHRASE = 1.0, 1.5  # a phrase or a shape is less often there by chance than a word
+_DESCRIBED, _DESCRIBED_TOO = 0.7, 0.4  # words of a description: of a label that no list knows, and of one that a list knows
 NEITHER = frozenset({"none", "other", "others", "unknown", "neither", "none of these", "misc", "general"})
 
 
 @dataclass(frozen=True, slots=True)
 class Bag:
-    """A text as counts of its stems and shapes, and in lower case for phrases."""
+    """A text as counts of its stems and shapes; `spaced` has its words for phrases, `lower` the rest for addresses."""
 
     lower: str
+    spaced: str
     counts: Mapping[str, int]
 
     @classmethod
     def of(cls, text: str) -> Bag:
         lower = text.lower()
-        return cls(lower, Counter(stem(word) for word in content_words(lower)) | Counter(shapes_in(lower)))
+        counts = Counter(stem(word) for word in content_words(lower)) | Counter(shapes_in(lower))
+        return cls(lower, f" {' '.join(words_of(lower))} ", counts)
 
     def count(self, term: str) -> int:
-        return self.counts.get(term, 0) if term.isalnum() or term.startswith("<") else self.lower.count(term)
+        if term.isalnum() or term.startswith("<"):
+            return self.counts.get(term, 0)
+        return self.spaced.count(f" {term} ") if term.replace(" ", "").isalnum() else self.lower.count(term)
 
 
 def scores(labels: tuple[Label, ...], bag: Bag) -> list[float]:
@@ -57,12 +62,13 @@ def _terms(label: Label) -> dict[str, float]:
     name = label.name.lower()
     if name in NEITHER:
         return {}
-    described = {stem(word): _DESCRIPTION for word in label.description}
-    return described | {_term(word): _TABLE for word in (name, *_keywords(name))}
+    known = _keywords(name)
+    described = dict.fromkeys(map(stem, label.description), _DESCRIBED_TOO if known else _DESCRIBED)
+    return described | dict(_term(word) for word in (name, *known))
 
 
-def _term(word: str) -> str:
-    return stem(word) if word.isalnum() else word
+def _term(word: str) -> tuple[str, float]:
+    return (stem(word), _WORD) if word.isalnum() else (word, _PHRASE)
 
 
 def _keywords(label: str) -> tuple[str, ...]:

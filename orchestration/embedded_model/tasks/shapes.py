@@ -7,8 +7,11 @@ from __future__ import annotations
 import re
 
 _DAY = r"(?:mon|tues|wednes|thurs|fri|satur|sun)day"
+_UNIT = r"(?:%|(?:percent|million|[cmk]?m|[mk]?g|[kmg]b|[mg]hz)\b)"
 _SHAPES: dict[str, re.Pattern[str]] = {
-    "<price>": re.compile(r"[$€£¥]\s?\d|(?<![\d.,])\d{1,6}[.,]\d{2}(?![\d.,/]*\d)|\b\d+ (?:euros?|dollars?|pounds?)\b"),
+    "<price>": re.compile(
+        rf"[$€£¥]\s?\d|(?<![\d.,])\d{{1,6}}[.,]\d{{2}}(?![\d.,/]*\d)(?! ?{_UNIT})|\b\d+ (?:euros?|dollars?|pounds?)\b"
+    ),
     "<on a weekday>": re.compile(rf"\b(?:on|last|since|until|by) {_DAY}\b|\bthis (?:morning|afternoon|evening|week)\b"),
     "<length>": re.compile(r"\b\d{2,3} ?min(?:utes?|s)?\b|\b\d h(?:ours?)? \d{1,2} ?m(?:in)?\b"),
     "<version>": re.compile(r"\bv(?:ersion)? ?\d+(?:\.\d+)+|(?<![\d.])\d+\.\d+\.\d+(?![\d.])"),
@@ -16,7 +19,6 @@ _SHAPES: dict[str, re.Pattern[str]] = {
     "<year>": re.compile(r"\((?:18|19|20)\d\d\)"),
     "<pages>": re.compile(r"\b(?:pages|pp\.?) ?\d+ ?[-–] ?\d+"),
     "<dated path>": re.compile(r"/(?:19|20)\d\d/\d\d?/"),
-    "<some thousands>": re.compile(r"\b\d+(?:[.,]\d+)? ?[km]\b\+?|\b\d{1,3}(?:,\d{3})+\b"),
     "<schedule>": re.compile(rf"\b(?:every|each) (?:week|day|month|{_DAY})|\b{_DAY}s\b|\b(?:week|month)ly\b"),
 }
 

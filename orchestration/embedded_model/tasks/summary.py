@@ -9,7 +9,7 @@ from collections import Counter
 
 from orchestration.embedded_model.tasks import tables
 from orchestration.embedded_model.tasks.prompt import Prompt
-from orchestration.embedded_model.tasks.text import content_words, sentences, words_of
+from orchestration.embedded_model.tasks.text import content_words, lines, sentences, words_of
 
 _TASK = re.compile(r"\b(?:summari[sz]e|summary of|write a summary|tl;?dr|shorten|condense)\b", re.IGNORECASE)
 _WORDS = re.compile(r"\b(\d{1,4})[ -]words?\b", re.IGNORECASE)
@@ -17,7 +17,7 @@ _SENTENCES = re.compile(r"\b(one|two|three|four|five|\d)[ -]sentences?\b", re.IG
 _NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
 _DEFAULT_WORDS = 60
 _LONGEST_TEXT = 20_000  # characters that are looked at
-_LONGEST_BOILERPLATE = 12  # words: a longer sentence that speaks of cookies may be about biscuits
+_LONGEST_BOILERPLATE = 12  # words: a longer line that speaks of cookies may be about biscuits
 _LEAD = 3  # sentences at the start that count more: texts say first what they are about
 _CLOSED = tuple(".!?…:;,。！？|\"'”’)")
 
@@ -31,15 +31,16 @@ def reply(prompt: Prompt) -> str | None:
 
 def summarise(text: str, instructions: str = "") -> str:
     """What says most, in the order of the text: without menus, notices and headings that only repeat others."""
-    found = sentences(text[:_LONGEST_TEXT])
-    useful = _said_once([s for s in found if not _is_boilerplate(s)]) or found
+    text = text[:_LONGEST_TEXT]
+    told = "\n".join(line for line in lines(text) if not _is_boilerplate(line))
+    useful = _said_once(sentences(told or text))
     chosen = sorted(_choose(useful, _words_wanted(instructions), _sentences_wanted(instructions)))
     return " ".join(useful[i] if i == chosen[-1] else _closed(useful[i]) for i in chosen)
 
 
-def _is_boilerplate(sentence: str) -> bool:
+def _is_boilerplate(line: str) -> bool:
     """Whether it is a menu or one of the notices that every page of the web carries."""
-    words = words_of(sentence)
+    words = words_of(line)
     if len(words) > _LONGEST_BOILERPLATE:
         return False
     if all(word in tables.words("navigation") for word in words):

@@ -14,6 +14,11 @@ _ENDING = re.compile(r"(?:ing|ed|es|s)$")
 _LEAST_STEM = 4  # letters: shorter words are left as they are
 
 
+def lines(text: str) -> list[str]:
+    """Lines without surrounding space, and without the empty ones."""
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
 def sentences(text: str) -> list[str]:
     """Sentences without surrounding space; line ends separate too."""
     return [part.strip() for part in _SENTENCE_END.split(text) if part.strip()]
@@ -32,4 +37,6 @@ def content_words(text: str) -> list[str]:
 
 def stem(word: str) -> str:
     """Near enough: English endings off, so that `install`, `installs` and `installed` are one."""
+    if len(word) > _LEAST_STEM and word.endswith(("ies", "ied")):
+        return f"{word[:-3]}y"
     return _ENDING.sub("", word) if len(word) > _LEAST_STEM else word
