@@ -42,7 +42,7 @@ bench: $(VENV)/.ready-dev ## measure the ratios of docs/performance.md
 	$(BIN)/python -m benchmarks
 
 clean: ## end every process of this folder and remove .sluice and .venv
-	-test -x $(BIN)/sluice && $(BIN)/sluice down
+	if test -x $(BIN)/sluice; then $(BIN)/sluice down; fi
 	rm -rf .sluice $(VENV)
 
 $(VENV)/bin/uv:

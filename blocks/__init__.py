@@ -17,7 +17,7 @@ class LLMConnection(Block):
 
     kind: Literal["azure_openai", "openai"] = Field(default="azure_openai", description="The provider's wire format.")
     api_base: str | None = Field(default=None, description="Address of the provider; empty: as configured.")
-    api_key: SecretStr = Field(default=SecretStr(""), description="The key; empty: Entra ID.")
+    api_key: SecretStr = Field(default=SecretStr(""), description="The key to the provider.")
     api_version: str | None = Field(default=None, description="Azure OpenAI only.")
     model_deployment: str | None = Field(default=None, description="Name of the deployed model; empty: as configured.")
 

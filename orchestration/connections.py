@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from orchestration.errors import ConfigurationError
 from orchestration.model_proxy.upstream import Prices, Upstream
 from orchestration.references import Blocks, Reference, read_environment, resolve
-from orchestration.settings import Connection, Settings
+from orchestration.settings import Connection, Settings, describe_connection
 from orchestration.settings.checks import is_loopback
 from orchestration.values import Binding, Json
 
@@ -51,7 +51,7 @@ def descriptions(
     """
     vault = _vault(settings, env, blocks)
     return {
-        name: _custom(vault, name)
+        name: _custom(vault, name, described)
         if described["kind"] == "custom"
         else {"type": "llm", "model": described["model_deployment"]}
         for name, described in binding.connections.items()
@@ -63,19 +63,33 @@ def _vault(settings: Settings, env: Mapping[str, str] | None, blocks: Blocks | N
 
 
 def _upstream(vault: _Vault, name: str, described: Mapping[str, Json]) -> Upstream:
-    connection, base = vault.settings.connections[name], str(described["api_base"] or "")
-    version, prices = described["api_version"], connection.prices
+    """What was bound and judged, with the key, rates and prices of today."""
+    connection, base = _same_place(vault, name, described), str(described["api_base"] or "")
+    version, model, prices = described["api_version"], described["model_deployment"], connection.prices
     assert connection.kind != "custom"
     return Upstream(
         kind=connection.kind,
         base_url=base,
         api_version=str(version) if version else None,
-        deployment=connection.model_deployment,
+        deployment=str(model) if model else None,
         api_key=_key(vault, name, connection, base),
         requests_per_minute=connection.requests_per_minute,
         tokens_per_minute=connection.tokens_per_minute,
         prices=Prices(**prices.model_dump()) if prices else None,
     )
+
+
+def _same_place(vault: _Vault, name: str, described: Mapping[str, Json]) -> Connection:
+    """The connection as it is set today. Its key is for that address: it is not sent to the one of an old binding."""
+    today = describe_connection(vault.settings, name, env=vault.env, blocks=vault.blocks)
+    if any(today.get(part) != described.get(part) for part in ("kind", "api_base")):
+        was, now = (f"{each['kind']} {each.get('api_base') or ''}".strip() for each in (described, today))
+        raise ConfigurationError(
+            f"the connection {name!r} is {now} now; what is released was judged with {was}.",
+            at=vault.settings.at("connections", name),
+            cure=f"Release anew: sluice run -e {vault.settings.environment}. Or set it back.",
+        )
+    return vault.settings.connections[name]
 
 
 def _key(vault: _Vault, name: str, connection: Connection, base: str) -> str | None:
@@ -91,7 +105,7 @@ def _key(vault: _Vault, name: str, connection: Connection, base: str) -> str | N
     )
 
 
-def _custom(vault: _Vault, name: str) -> dict[str, Json]:
-    connection = vault.settings.connections[name]
+def _custom(vault: _Vault, name: str, described: Mapping[str, Json]) -> dict[str, Json]:
+    connection = _same_place(vault, name, described)
     secrets: dict[str, Json] = {key: vault.reveal(ref, name, "secrets", key) for key, ref in connection.secrets.items()}
-    return {"type": "custom", "values": dict(connection.values), "secrets": secrets}
+    return {"type": "custom", "values": described["values"], "secrets": secrets}

@@ -30,6 +30,6 @@ def check() -> None:
         raise KeyboardInterrupt
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
     _asked.set()
     raise KeyboardInterrupt

@@ -14,7 +14,7 @@ from orchestration.errors import ConfigurationError, PlatformTimeout
 from orchestration.processes import clean_environment
 
 UNREACHABLE = re.compile(r"error sending request|Request failed after|dns error|Connection (refused|reset)|timed out")
-NOT_PASSED = frozenset({"UV_REQUIRE_HASHES", "UV_PYTHON", "UV_PROJECT_ENVIRONMENT", "UV_CACHE_DIR"})
+NOT_PASSED = frozenset({"UV_REQUIRE_HASHES", "UV_PYTHON", "UV_PROJECT_ENVIRONMENT", "UV_CACHE_DIR", "UV_OFFLINE"})
 
 
 def find_uv() -> Path:

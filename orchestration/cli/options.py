@@ -14,6 +14,10 @@ Fresh = Annotated[bool, Parameter(negative="", help="Ignore stored rows: call th
 Commit = Annotated[str | None, Parameter(help="Release this commit instead of the checkout.")]
 OnePromptFlow = Annotated[str | None, Parameter(help="A folder of flows/, or nothing for the configured default.")]
 Yes = Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="Don't ask.")]
+Set = Annotated[
+    list[str] | None,
+    Parameter(name="--set", negative="", help="A setting for this run only: rollout.steps=[100]. May be repeated."),
+]
 PromptFlowName = Annotated[
     str | None, Parameter(help="A folder of flows/, `all`, or nothing for the configured default.")
 ]

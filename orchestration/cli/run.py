@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
+
+import httpx
 
 from orchestration import interruption
-from orchestration.cli.options import AsJson, Commit, Environment, Fresh, PromptFlowName
+from orchestration.cli.options import AsJson, Commit, Environment, Fresh, PromptFlowName, Set
 from orchestration.cli.reply import Exit, Reply
+from orchestration.errors import PlatformUnavailable
 from orchestration.platforms import open_platform
 from orchestration.prefect_flows.private_server import Server, ensure_server, find_server
+from orchestration.settings import parse_overrides
 from orchestration.steps import evaluate, prepare
 from orchestration.steps.report import release_text
 from orchestration.steps.work import Work
@@ -32,6 +37,7 @@ def run(
     environment: Environment = "local",
     commit: Commit = None,
     fresh: Fresh = False,
+    set_: Set = None,
     json: AsJson = False,
 ) -> Reply:
     """Evaluate a prompt flow, apply the gate, register and deploy it if it passes.
@@ -44,12 +50,14 @@ def run(
     usage or configuration, 130 interrupted, 1 anything else.
     """
     wanted = prepare.requests(environment, prompt_flow, commit, fresh=fresh)
-    works = [prepare.take(request) for request in wanted]  # refuses bad input before any server is started
+    overrides = parse_overrides(set_ or [])
+    # Refuses bad input before any server is started.
+    works = [prepare.take(request, command_line=overrides) for request in wanted]
     for work in works:
         _check(work)
     server = _connect(works[0].root, works[0].state, port=works[0].settings.prefect.port)
     with interruption.remembered():
-        releases = _run_flow(environment, prompt_flow, commit, fresh=fresh)
+        releases = _run_flow(environment, prompt_flow, commit, fresh=fresh, overrides=overrides)
         interruption.check()
     answer = reply(releases)
     return replace(answer, text="\n".join([answer.text, *_hints(works, releases), f"  Prefect   {server.ui_url}"]))
@@ -94,11 +102,19 @@ def _connect(root: Path, state: Path, *, port: int) -> Server:
     return server
 
 
-def _run_flow(environment: str, prompt_flow: str | None, commit: str | None, *, fresh: bool) -> list[Release]:
+def _run_flow(
+    environment: str, prompt_flow: str | None, commit: str | None, *, fresh: bool, overrides: Mapping[str, Any]
+) -> list[Release]:
     # Prefect reads its settings when it is imported, so only now.
+    from prefect.exceptions import PrefectHTTPStatusError  # noqa: PLC0415
+
     from orchestration.prefect_flows.evaluate_deploy import evaluate_deploy  # noqa: PLC0415
 
-    state = evaluate_deploy(environment, prompt_flow, commit, fresh, return_state=True)
+    try:
+        state = evaluate_deploy(environment, prompt_flow, commit, fresh, dict(overrides), return_state=True)
+    except (httpx.TransportError, PrefectHTTPStatusError) as error:
+        cure = "Run the same command again: finished rows are kept."
+        raise PlatformUnavailable(f"The Prefect server was lost in mid-run: {error}.", cure=cure) from error
     outcome = state.result(raise_on_failure=False)
     if isinstance(outcome, BaseException):
         raise outcome

@@ -6,6 +6,7 @@ take candidate -> evaluate (build runtime, run, grade, gate, record) -> register
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from prefect import flow, tags
@@ -33,7 +34,11 @@ def run_name() -> str:
 
 @flow(name="evaluate-deploy", flow_run_name=run_name, persist_result=False)
 def evaluate_deploy(
-    environment: str = "local", prompt_flow: str | None = None, commit: str | None = None, fresh: bool = False
+    environment: str = "local",
+    prompt_flow: str | None = None,
+    commit: str | None = None,
+    fresh: bool = False,
+    settings: dict[str, Any] | None = None,
 ) -> State[Any]:
     """Evaluate a prompt flow, apply the accuracy gate, and release it to an environment if it passes.
 
@@ -42,19 +47,20 @@ def evaluate_deploy(
         prompt_flow: A folder of flows/; empty for the configured default; `all` for every one.
         commit: What to release; empty for the checkout as it is.
         fresh: Ignore stored rows and call the model for every one.
+        settings: Settings for this run only, as in config/<environment>.yaml; they win over every other source.
     """
     try:
         wanted = prepare.requests(environment, prompt_flow, commit, fresh=fresh)
-        return final_state.of([release(request) for request in wanted])
+        return final_state.of([release(request, settings or {}) for request in wanted])
     except SluiceError as error:
         return final_state.refused(error)
 
 
-def release(request: Request) -> Release:
+def release(request: Request, settings: Mapping[str, Any]) -> Release:
     """One prompt flow from snapshot to traffic."""
     watch = outcome.Stopwatch()
     with tags(request.prompt_flow, request.environment), using_blocks(environment_block.secret):
-        work = take_candidate(request, block=environment_block.load(request.environment))
+        work = take_candidate(request, block=environment_block.load(request.environment), command_line=settings)
         judged = evaluate(work)
         watch.lap("evaluate")
         if judged.decision.verdict is not Verdict.PASS or work.settings.evaluate_only:

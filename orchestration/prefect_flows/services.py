@@ -93,7 +93,9 @@ def _start_mlflow(root: Path, state: Path) -> str:
         records=processes.private_folder(state / "services"),
         log=state / "services" / "mlflow.log",
         cwd=root,
-        environment=processes.clean_environment({"MLFLOW_DISABLE_TELEMETRY": "true"}),
+        environment=processes.clean_environment(
+            {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        ),
     )
     url = f"http://127.0.0.1:{port}"
     wait_until(lambda: _answers(url, state), what="The MLflow UI", timeout_seconds=START_SECONDS, wait=every(0.3))

@@ -1,6 +1,6 @@
 """The settings of an environment: typed, bounded, from files, a block and the command line."""
 
-from orchestration.settings.binding import bind
+from orchestration.settings.binding import bind, describe_connection
 from orchestration.settings.load import (
     find_root,
     list_environments,
@@ -29,6 +29,7 @@ __all__ = [
     "Settings",
     "SettingsFile",
     "bind",
+    "describe_connection",
     "find_root",
     "list_environments",
     "load_settings",

@@ -25,13 +25,14 @@ def bind(
     connection that the environment doesn't have, or an address that can't be resolved.
     """
     names = sorted(spec.connections)
-    connections = {name: _described(settings, name, env, blocks) for name in names}
+    connections = {name: describe_connection(settings, name, env=env, blocks=blocks) for name in names}
     return Binding(settings.environment, connections, sha256(connections))
 
 
-def _described(
-    settings: Settings, name: str, env: Mapping[str, str] | None, blocks: Blocks | None
+def describe_connection(
+    settings: Settings, name: str, *, env: Mapping[str, str] | None = None, blocks: Blocks | None = None
 ) -> Mapping[str, Json]:
+    """One connection as a binding describes it."""
     connection = _connection(settings, name)
     if connection.kind == "custom":
         return {"kind": "custom", "values": dict(connection.values), "secrets": list[Json](sorted(connection.secrets))}

@@ -8,9 +8,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from orchestration import tracking
+from orchestration.decisions import authorizes
 from orchestration.steps.evaluate import Judged
 from orchestration.steps.work import Work
 from orchestration.values import Json, ReleaseEvent
+
+
+def authorize(work: Work, judged: Judged) -> None:
+    """The check that registration and deployment make first. Raises `NotAuthorized`."""
+    authorizes(
+        judged.decision.document,
+        content_hash=work.candidate.content_hash,
+        binding_hash=work.binding.binding_hash,
+        environment=work.settings.environment,
+    )
 
 
 def record_event(work: Work, judged: Judged, kind: str, detail: Mapping[str, Json]) -> None:

@@ -77,7 +77,7 @@ def rolled_out(
 
 def sentence(release: Release) -> str:
     """One line: what happened to which prompt flow, and the reason that counts."""
-    head = f"{release.prompt_flow} {release.commit[:8]} in {release.environment}: {release.outcome.value}"
+    head = f"{release.prompt_flow} {release.commit} in {release.environment}: {release.outcome.value}"
     return f"{head}. {release.reasons[0]}" if release.reasons else f"{head}."
 
 

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from orchestration.decisions import authorizes
 from orchestration.platforms import open_platform
 from orchestration.steps.evaluate import Judged
-from orchestration.steps.ledger import record_event
+from orchestration.steps.ledger import authorize, record_event
 from orchestration.steps.work import Work
 from orchestration.values import ModelVersion
 
 
 def register_model(work: Work, judged: Judged) -> ModelVersion:
     """Register the content under its decision; the same content is the same version, which is then reused."""
+    authorize(work, judged)
     decision = judged.decision
-    authorizes(
-        decision.document,
-        content_hash=work.candidate.content_hash,
-        binding_hash=work.binding.binding_hash,
-        environment=work.settings.environment,
-    )
     platform = open_platform(work.settings)
     tags = {"decision": decision.sha256, "verdict": decision.verdict.value, "run": judged.run_id}
     tags |= {f"metric.{name}": str(value) for name, value in decision.metrics.items() if value is not None}

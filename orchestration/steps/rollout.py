@@ -17,7 +17,7 @@ from orchestration.platforms.base import FAILED, Answer, Endpoint, OnlineDeploym
 from orchestration.platforms.names import deployment_name
 from orchestration.polling import REAL, Clock, every, wait_until
 from orchestration.steps.evaluate import Judged
-from orchestration.steps.ledger import record_event
+from orchestration.steps.ledger import authorize, record_event
 from orchestration.steps.sample import answer_problem
 from orchestration.steps.waiting import wait_for, wait_gone
 from orchestration.steps.work import Work, owner_tags
@@ -100,6 +100,7 @@ def settle(work: Work) -> Mapping[str, int]:
 
 def create_deployment(work: Work, green: Green, judged: Judged, model: ModelVersion) -> None:
     """Start the new online deployment at 0 %; one that failed earlier is made anew."""
+    authorize(work, judged)
     platform, name = open_platform(work.settings), green.name
     found = platform.get(DEPLOYMENT, name, endpoint=work.endpoint)
     if found is not None and found.state in FAILED:

@@ -16,7 +16,7 @@ PAGE = page("docs/architecture.md")
 def test_the_layers_are_those_that_are_checked() -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     checked = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
-    shown = next(block.text.split() for block in PAGE.blocks if block.text.startswith("orchestration."))
+    shown = next(block.text.strip().splitlines() for block in PAGE.blocks if block.text.startswith("orchestration."))
     assert shown == checked
 
 

@@ -4,8 +4,9 @@ import pytest
 
 from orchestration.connections import descriptions, upstreams
 from orchestration.errors import ConfigurationError
-from orchestration.settings import bind
+from orchestration.settings import bind, load_settings
 from orchestration.specs import PromptFlowSpec
+from orchestration.values import Binding
 
 TEXT = """\
 connections:
@@ -97,3 +98,33 @@ def test_the_key_is_read_from_the_env_file(bound, root, monkeypatch):
     monkeypatch.delenv("AOAI_API_KEY", raising=False)
     (root / ".env").write_text("AOAI_API_KEY=from the file\n")
     assert upstreams(*bound("aoai"))["aoai"].api_key == "from the file"
+
+
+def test_a_key_is_not_sent_to_the_address_of_an_old_binding(tmp_path):
+    old = Binding(
+        "local",
+        {"aoai": {"kind": "openai", "api_base": "http://127.0.0.1:1/v1", "api_version": None, "model_deployment": "m"}},
+        "x",
+    )
+    settings = load_settings(_project_with(tmp_path, "http://127.0.0.1:2/v1"), "local")
+    with pytest.raises(
+        ConfigurationError, match=r"127.0.0.1:2/v1 now; what is released was judged with openai http://127.0.0.1:1/v1"
+    ):
+        upstreams(settings, old)
+
+
+def test_what_was_bound_is_called_even_if_the_model_is_another_today(tmp_path):
+    base = "http://127.0.0.1:1/v1"
+    old = Binding(
+        "local", {"aoai": {"kind": "openai", "api_base": base, "api_version": None, "model_deployment": "judged"}}, "x"
+    )
+    settings = load_settings(_project_with(tmp_path, base, model="other"), "local")
+    assert upstreams(settings, old)["aoai"].deployment == "judged"
+
+
+def _project_with(root, base, model="m"):
+    (root / "config").mkdir()
+    entry = f"connections:\n  aoai:\n    kind: openai\n    api_base: {base}\n    model_deployment: {model}\n"
+    (root / "config" / "base.yaml").write_text(entry)
+    (root / "config" / "local.yaml").write_text("{}\n")
+    return root

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from orchestration.embedded_model.tasks.label_list import Label, labels_of
 from orchestration.embedded_model.tasks.prompt import Prompt
@@ -25,7 +26,6 @@ _URL = re.compile(r"\b(?:https?://|www\.)[^\s<>\"'）)]+", re.IGNORECASE)
 _QUOTED_KEY = re.compile(r"[\"'](\w+)[\"']\s*:|\bkeys?\s+[\"'`]?(\w+)[\"'`]?(?:\s+and\s+[\"'`]?(\w+))?", re.IGNORECASE)
 _JSON_WANTED = re.compile(r"\bjson\b", re.IGNORECASE)
 _LIKENESS = 2.0
-_URL_WEIGHT = 1.5  # a word of the address says more than one of many words of a page
 _LEAST_SCORE = 1.2  # more than one word
 
 
@@ -63,7 +63,7 @@ def judge(query: str, labels: Sequence[Label], examples: Sequence[Example] = ())
     text = Bag.of(_URL.sub(" ", query))
     by_url, by_text = scores(tuple(labels), urls), scores(tuple(labels), text)
     alike = _likeness(text.counts, labels, examples)
-    totals = [u * _URL_WEIGHT + t + a for u, t, a in zip(by_url, by_text, alike, strict=True)]
+    totals = [sum(evidence) for evidence in zip(by_url, by_text, alike, strict=True)]
     best = max(range(len(labels)), key=lambda i: totals[i])
     if totals[best] < _LEAST_SCORE:
         best = next((i for i, label in enumerate(labels) if label.name.lower() in NEITHER), best)
@@ -74,11 +74,17 @@ def _likeness(bag: Mapping[str, int], labels: Sequence[Label], examples: Sequenc
     """For each label the cosine to its most similar example, weighted."""
     best = [0.0] * len(labels)
     for example in examples:
-        cosine = _cosine(bag, Bag.of(_URL.sub(" ", example.query)).counts)
+        cosine = _cosine(bag, _example_counts(example.query))
         for i, label in enumerate(labels):
             if re.search(rf"\b{re.escape(label.name)}\b", example.answer, re.IGNORECASE):
                 best[i] = max(best[i], _LIKENESS * cosine)
     return best
+
+
+@lru_cache(maxsize=256)
+def _example_counts(query: str) -> Mapping[str, int]:
+    """Kept, because every row of a prompt flow brings the same examples."""
+    return Bag.of(_URL.sub(" ", query)).counts
 
 
 def _cosine(a: Mapping[str, int], b: Mapping[str, int]) -> float:

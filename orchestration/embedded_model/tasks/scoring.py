@@ -14,8 +14,11 @@ from orchestration.embedded_model.tasks.label_list import Label
 from orchestration.embedded_model.tasks.shapes import shapes_in
 from orchestration.embedded_model.tasks.text import content_words, stem, words_of
 
-_WORD, _PHRASE = 1.0, 1.5  # a phrase or a shape is less often there by chance than a word
-_DESCRIBED, _DESCRIBED_TOO = 0.7, 0.4  # words of a description: of a label that no list knows, and of one that a list knows
+_WORD, _PHRASE = 1.0, 1.5  # a phrase, a shape or the label's own name is less often there by chance than a word
+_DESCRIBED, _DESCRIBED_TOO = (
+    0.7,
+    0.4,
+)  # words of a description: of a label that no list knows, and of one that a list knows
 NEITHER = frozenset({"none", "other", "others", "unknown", "neither", "none of these", "misc", "general"})
 
 
@@ -64,11 +67,12 @@ def _terms(label: Label) -> dict[str, float]:
         return {}
     known = _keywords(name)
     described = dict.fromkeys(map(stem, label.description), _DESCRIBED_TOO if known else _DESCRIBED)
-    return described | dict(_term(word) for word in (name, *known))
+    listed = {_term(word): _WORD if word.isalnum() else _PHRASE for word in known}
+    return described | listed | {_term(name): _PHRASE}
 
 
-def _term(word: str) -> tuple[str, float]:
-    return (stem(word), _WORD) if word.isalnum() else (word, _PHRASE)
+def _term(word: str) -> str:
+    return stem(word) if word.isalnum() else word
 
 
 def _keywords(label: str) -> tuple[str, ...]:

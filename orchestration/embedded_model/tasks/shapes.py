@@ -15,6 +15,7 @@ _SHAPES: dict[str, re.Pattern[str]] = {
     "<on a weekday>": re.compile(rf"\b(?:on|last|since|until|by) {_DAY}\b|\bthis (?:morning|afternoon|evening|week)\b"),
     "<length>": re.compile(r"\b\d{2,3} ?min(?:utes?|s)?\b|\b\d h(?:ours?)? \d{1,2} ?m(?:in)?\b"),
     "<version>": re.compile(r"\bv(?:ersion)? ?\d+(?:\.\d+)+|(?<![\d.])\d+\.\d+\.\d+(?![\d.])"),
+    "<bundle>": re.compile(r"[=/](?:com|org|net|io)\.[a-z]\w*\.\w+"),
     "<size>": re.compile(r"\b\d+(?:[.,]\d+)? ?[kmg]b\b"),
     "<year>": re.compile(r"\((?:18|19|20)\d\d\)"),
     "<pages>": re.compile(r"\b(?:pages|pp\.?) ?\d+ ?[-–] ?\d+"),
