@@ -35,6 +35,12 @@ class RunFile(Spec):
     flow: str = Field(default=".", description="The folder of the flow, from this file's folder.")
     data: str | None = Field(default=None, description="The data file, from this file's folder.")
     variant: str | None = Field(default=None, pattern=VARIANT, description="${node.variant}")
+    runtime: str | None = Field(default=None, description="Only for prompt flow's cloud runs.")
+    resources: dict[str, Any] | None = Field(default=None, description="Only for prompt flow's cloud runs.")
+    identity: dict[str, Any] | None = Field(default=None, description="Only for prompt flow's cloud runs.")
+    connections: Any = Field(default=None, description="Refused: connections belong to the environment.")
+    environment_variables: Any = Field(default=None, description="Refused: what serves would not have them.")
+    init: Any = Field(default=None, description="Refused: what serves would not have it.")
     column_mapping: dict[str, Any] | None = Field(default=None, description="Input of the flow: ${data.column} or so.")
 
 
@@ -110,7 +116,7 @@ def _folder(tree: Path, name: str) -> Path:
 def _side(root: Path, tree: Path, path: Path) -> Side:
     file = read_yaml(path, root=tree)
     run = validate(RunFile, file.data, file.place)
-    refuse_first(_mapping_problems(run), file.place)
+    refuse_first((*_key_problems(run), *_mapping_problems(run)), file.place)
     target = _inside(file, "flow", path.parent / run.flow, tree / "flows")
     folder = target.parent if target.is_file() else target
     return Side(file, run, folder, _framework(root, tree, file, target, folder))
@@ -149,6 +155,20 @@ def _data_path(tree: Path, side: Side) -> Path:
         near = [p.name for p in path.parent.glob("*.jsonl")] if path.parent.is_dir() else []
         raise side.refuse("data", f"the file {shown(path, tree)} does not exist.", nearest(path.name, near))
     return path
+
+
+ELSEWHERE = {
+    "connections": "Bind the connection's name in config/<environment>.yaml, and name the node's in the flow.",
+    "environment_variables": "Write them into the flow's own file, so that what serves has them too.",
+    "init": "Give the flow's class defaults, so that what serves has them too.",
+}
+
+
+def _key_problems(run: RunFile) -> Iterator[Problem]:
+    """Keys that prompt flow knows for a run alone: what serves would differ from what was judged."""
+    for name, cure in ELSEWHERE.items():
+        if getattr(run, name) is not None:
+            yield Problem((name,), f"'{name}' would hold for the evaluation only.", cure)
 
 
 def _mapping_problems(run: RunFile) -> Iterator[Problem]:

@@ -230,3 +230,16 @@ def test_any_single_corruption_is_refused_at_its_place(project, place, how):
     at = error.value.at
     assert (at.file, at.line, at.key) == (file, line, key + ("x" if how == "typo" else ""))
     assert not (project / ".sluice").exists()
+
+
+@pytest.mark.parametrize("key", ["connections", "environment_variables", "init"])
+def test_keys_of_a_run_that_what_serves_would_not_have(project, key):
+    path = project / FLOW / "run.yml"
+    path.write_text(path.read_text() + f"{key}: {{a: b}}\n")
+    assert f"'{key}' would hold for the evaluation only." in refused(project)
+
+
+def test_keys_for_cloud_runs_are_accepted(project):
+    path = project / FLOW / "run.yml"
+    path.write_text(path.read_text() + "runtime: automatic\nresources: {instance_type: x}\n")
+    take_candidate(project, project / ".sluice", "demo")

@@ -15,10 +15,8 @@ from orchestration.embedded_model.tasks.shapes import shapes_in
 from orchestration.embedded_model.tasks.text import content_words, stem, words_of
 
 _WORD, _PHRASE = 1.0, 1.5  # a phrase, a shape or the label's own name is less often there by chance than a word
-_DESCRIBED, _DESCRIBED_TOO = (
-    0.7,
-    0.4,
-)  # words of a description: of a label that no list knows, and of one that a list knows
+_DESCRIBED = 0.7  # a word of the prompt's own description of a label
+_DESCRIBED_TOO = 0.4  # the same where a word list knows the label already
 NEITHER = frozenset({"none", "other", "others", "unknown", "neither", "none of these", "misc", "general"})
 
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, deque
 
 from orchestration.embedded_model.tasks import tables
 from orchestration.embedded_model.tasks.prompt import Prompt
@@ -17,7 +17,7 @@ _SENTENCES = re.compile(r"\b(one|two|three|four|five|\d)[ -]sentences?\b", re.IG
 _NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
 _DEFAULT_WORDS = 60
 _LONGEST_TEXT = 20_000  # characters that are looked at
-_LONGEST_BOILERPLATE = 12  # words: a longer line that speaks of cookies may be about biscuits
+_LONGEST_BOILERPLATE = 12  # words: a longer sentence that speaks of cookies may be about biscuits
 _LEAD = 3  # sentences at the start that count more: texts say first what they are about
 _CLOSED = tuple(".!?…:;,。！？|\"'”’)")
 
@@ -32,15 +32,16 @@ def reply(prompt: Prompt) -> str | None:
 def summarise(text: str, instructions: str = "") -> str:
     """What says most, in the order of the text: without menus, notices and headings that only repeat others."""
     text = text[:_LONGEST_TEXT]
-    told = "\n".join(line for line in lines(text) if not _is_boilerplate(line))
-    useful = _said_once(sentences(told or text))
+    told = "\n".join(line for line in lines(text) if not _is_boilerplate(line)) or text
+    found = sentences(told)
+    useful = _said_once([s for s in found if not _is_boilerplate(s)] or found)
     chosen = sorted(_choose(useful, _words_wanted(instructions), _sentences_wanted(instructions)))
     return " ".join(useful[i] if i == chosen[-1] else _closed(useful[i]) for i in chosen)
 
 
-def _is_boilerplate(line: str) -> bool:
-    """Whether it is a menu or one of the notices that every page of the web carries."""
-    words = words_of(line)
+def _is_boilerplate(part: str) -> bool:
+    """Whether a line or sentence is a menu or one of the notices that every page of the web carries."""
+    words = words_of(part)
     if len(words) > _LONGEST_BOILERPLATE:
         return False
     if all(word in tables.words("navigation") for word in words):
@@ -50,13 +51,15 @@ def _is_boilerplate(line: str) -> bool:
 
 
 def _said_once(found: list[str]) -> list[str]:
-    """Without what a sentence before it has said already: pages repeat their title as a heading."""
-    kept: dict[str, str] = {}
-    for sentence in found:
-        plain = " ".join(words_of(sentence))
-        if not any(f" {plain} " in f" {earlier} " for earlier in list(kept)[-_LEAD:]) and plain not in kept:
-            kept[plain] = sentence
-    return list(kept.values())
+    """Without what stands in a sentence shortly before: pages repeat their title as a heading."""
+    kept: list[str] = []
+    recent: deque[str] = deque(maxlen=_LEAD)
+    for sentence in dict.fromkeys(found):
+        plain = f" {' '.join(words_of(sentence))} "
+        if not any(plain in earlier for earlier in recent):
+            kept.append(sentence)
+            recent.append(plain)
+    return kept
 
 
 def _closed(sentence: str) -> str:
