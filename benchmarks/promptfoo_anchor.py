@@ -25,6 +25,8 @@ _QUIET = {
     "PROMPTFOO_DISABLE_REMOTE_GENERATION": "1",
     "PROMPTFOO_CACHE_ENABLED": "false",
     "PROMPTFOO_SELF_HOSTED": "1",
+    "PROMPTFOO_DISABLE_DEBUG_LOG": "1",  # its log files now and then end it with "write after end"
+    "PROMPTFOO_DISABLE_ERROR_LOG": "1",
 }
 
 

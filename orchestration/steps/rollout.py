@@ -89,12 +89,14 @@ def ensure_endpoint(work: Work, *, clock: Clock = REAL) -> str:
     return name
 
 
-def settle(work: Work) -> Mapping[str, int]:
+def settle(work: Work, *, clock: Clock = REAL) -> Mapping[str, int]:
     """The stable traffic map. What an interrupted rollout left half shifted goes back to where it began."""
     platform = open_platform(work.settings)
     live = platform.traffic(work.endpoint)
     if _stable(live.weights):
         return live.weights
+    for name in live.previous:  # after a kill of everything they may only be starting
+        wait_for(work, DEPLOYMENT, name, endpoint=work.endpoint, clock=clock)
     return platform.set_traffic(work.endpoint, live.previous, generation=live.generation, previous={}).weights
 
 
