@@ -7,11 +7,13 @@ take candidate -> evaluate (build runtime, run, grade, gate, record) -> register
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, cast
 
 from prefect import flow, tags
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 from orchestration.errors import SluiceError
 from orchestration.prefect_flows import environment_block, final_state
@@ -24,6 +26,9 @@ from orchestration.references import using_blocks
 from orchestration.steps import outcome, prepare
 from orchestration.steps.rollout import Rollout
 from orchestration.values import Release, Request, Verdict
+
+# A flow's heartbeat thread ends a second late. The parent's heartbeat tells that the run lives; subflows need none.
+QUIET_SUBFLOWS = partial(temporary_settings, {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
 
 
 def run_name() -> str:
@@ -59,7 +64,7 @@ def evaluate_deploy(
 def release(request: Request, settings: Mapping[str, Any]) -> Release:
     """One prompt flow from snapshot to traffic."""
     watch = outcome.Stopwatch()
-    with tags(request.prompt_flow, request.environment), using_blocks(environment_block.secret):
+    with tags(request.prompt_flow, request.environment), using_blocks(environment_block.secret), QUIET_SUBFLOWS():
         work = take_candidate(request, block=environment_block.load(request.environment), command_line=settings)
         judged = evaluate(work)
         watch.lap("evaluate")

@@ -68,11 +68,15 @@ def _described(line: str) -> Label:
 
 
 def _in_a_sentence(rest: str) -> list[Label]:
-    """`A, B, C or D` up to the end of the sentence."""
+    """`A, B, C or D` up to the end of the sentence, or of the line where no full stop ends the list."""
     sentence = re.split(r"\.\s|\.$|\n\n|[?!]|\n(?=[^\n]*:)", rest.strip(), maxsplit=1)[0]
-    names = [name.strip(_MARKS) for name in _SEPARATOR.split(_TAIL.sub("", sentence))]
-    labels = [Label(name) for name in names if name and len(name.split()) <= _LONGEST_LABEL]
-    return _unique(labels) if len(labels) == len([name for name in names if name]) else []
+    return _names(sentence) or _names(sentence.partition("\n")[0])
+
+
+def _names(text: str) -> list[Label]:
+    """The labels between commas and the like; none if one of them is too long for a label."""
+    names = [name for part in _SEPARATOR.split(_TAIL.sub("", text)) if (name := part.strip(_MARKS))]
+    return [] if any(len(name.split()) > _LONGEST_LABEL for name in names) else _unique([Label(n) for n in names])
 
 
 def _unique(labels: list[Label]) -> list[Label]:

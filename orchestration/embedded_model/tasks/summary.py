@@ -19,7 +19,7 @@ _DEFAULT_WORDS = 60
 _LONGEST_TEXT = 20_000  # characters that are looked at
 _LONGEST_BOILERPLATE = 12  # words: a longer sentence that speaks of cookies may be about biscuits
 _LEAD = 3  # sentences at the start that count more: texts say first what they are about
-_CLOSED = tuple(".!?…:;,。！？|\"'”’)")
+_CLOSED = tuple(".!?…:;,。！？|\"'”’")
 
 
 def reply(prompt: Prompt) -> str | None:
