@@ -7,6 +7,7 @@ connected to.
 from __future__ import annotations
 
 import http.client
+import io
 import ipaddress
 import re
 import socket
@@ -24,6 +25,7 @@ HEADERS = {"User-Agent": "web-classification/1", "Accept": "text/html,text/plain
 PORTS = {"http": 80, "https": 443}
 REDIRECTS = {301, 302, 303, 307, 308}
 TRANSLATED = ipaddress.ip_network("64:ff9b::/96")  # IPv6 addresses that stand for IPv4 ones
+UNICAST = ipaddress.ip_network("2000::/3")  # all that is given out of IPv6; outside of it are local and old notations
 
 Allowed = Callable[[str], bool]
 
@@ -41,6 +43,8 @@ def is_public(address: str) -> bool:
             return is_public(str(inner))
         if ip in TRANSLATED:
             return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
+        if ip not in UNICAST:
+            return False
     return ip.is_global and not ip.is_multicast
 
 
@@ -48,7 +52,7 @@ def fetch(url: str, *, allowed: Allowed = is_public, timeout_seconds: float = TI
     """The HTML at `url`. Redirects are followed, and each target is checked as the first address was.
 
     Raises `PageError`: no http(s) address, an address that is not `allowed`, no answer in time, an error status, more
-    than `MOST_BYTES`, or something that is no text.
+    than `MOST_BYTES`, or something that is no text. The time for looking a name up is the resolver's own.
     """
     deadline = time.monotonic() + timeout_seconds
     for _ in range(MOST_REDIRECTS + 1):
@@ -91,11 +95,35 @@ def _address(target: SplitResult, allowed: Allowed) -> str:
     return addresses[0]
 
 
+class _Timed(io.RawIOBase):
+    """What a socket receives until a deadline. The socket's own time-out starts anew with each byte, headers included."""
+
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
+        self._socket, self._deadline = sock, deadline
+        self._received = sock.makefile("rb", buffering=0)
+
+    def makefile(self, _: str) -> io.BufferedReader:
+        """What `HTTPResponse` asks of a socket."""
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int | None:
+        self._socket.settimeout(_left(self._deadline))
+        return self._received.readinto(buffer)
+
+    def close(self) -> None:
+        self._received.close()
+        super().close()
+
+
 class _Connection(http.client.HTTPConnection):
     """To an address that was checked, whatever the name resolves to by now."""
 
-    def __init__(self, target: SplitResult, address: str, timeout: float) -> None:
-        super().__init__(target.hostname or "", _port(target), timeout=timeout)
+    def __init__(self, target: SplitResult, address: str, deadline: float) -> None:
+        super().__init__(target.hostname or "", _port(target), timeout=_left(deadline))
+        self.response_class = lambda sock, **rest: http.client.HTTPResponse(_Timed(sock, deadline), **rest)
         self.default_port = PORTS[target.scheme]
         self._tls = target.scheme == "https"
         self._address = address
@@ -108,7 +136,7 @@ class _Connection(http.client.HTTPConnection):
 
 def _get(target: SplitResult, address: str, deadline: float) -> tuple[str, bool]:
     """The page and False, or where it has moved to and True."""
-    connection = _Connection(target, address, _left(deadline))
+    connection = _Connection(target, address, deadline)
     try:
         path = (target.path or "/") + (f"?{target.query}" if target.query else "")
         connection.request("GET", path, headers=HEADERS)
@@ -117,7 +145,7 @@ def _get(target: SplitResult, address: str, deadline: float) -> tuple[str, bool]
         if response.status in REDIRECTS and moved_to:
             return moved_to, True
         _check(response)
-        body = _read(response, connection, deadline)
+        body = _read(response)
         return body.decode(_charset(response, body), "replace"), False
     finally:
         connection.close()
@@ -133,18 +161,13 @@ def _check(response: http.client.HTTPResponse) -> None:
         raise PageError("the page is compressed, which was not asked for")
 
 
-def _read(response: http.client.HTTPResponse, connection: _Connection, deadline: float) -> bytes:
+def _read(response: http.client.HTTPResponse) -> bytes:
     body = bytearray()
-    while True:
-        if connection.sock is not None:  # None once the server has said that it will close
-            connection.sock.settimeout(_left(deadline))
-        _left(deadline)
-        part = response.read1(65_536)
-        if not part:
-            return bytes(body)
+    while part := response.read1(65_536):
         body += part
         if len(body) > MOST_BYTES:
             raise PageError(f"more than {MOST_BYTES} bytes")
+    return bytes(body)
 
 
 def _left(deadline: float) -> float:

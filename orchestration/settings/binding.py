@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 
 from orchestration.errors import ConfigurationError
 from orchestration.references import Blocks, Reference, resolve
@@ -39,9 +41,23 @@ def describe_connection(
     return {
         "kind": connection.kind,
         "api_base": _address(settings, name, connection, env, blocks),
-        "api_version": (connection.api_version or AZURE_API_VERSION) if connection.kind == "azure_openai" else None,
+        "api_version": _version(connection),
         "model_deployment": connection.model_deployment,
     }
+
+
+def _version(connection: Connection) -> str | None:
+    """What else decides the answer: Azure's API version, or the very code of the embedded model."""
+    if connection.kind == "azure_openai":
+        return connection.api_version or AZURE_API_VERSION
+    return _embedded_model() if connection.kind == "offline" else None
+
+
+@cache
+def _embedded_model() -> str:
+    folder = Path(__file__).parents[1] / "embedded_model"  # read, not imported: it stands above the settings
+    files = sorted(path for path in folder.rglob("*") if path.suffix in (".py", ".txt"))
+    return sha256({path.relative_to(folder).as_posix(): sha256(path.read_bytes()) for path in files})[:16]
 
 
 def _connection(settings: Settings, name: str) -> Connection:

@@ -126,6 +126,46 @@ def test_labels_are_read_from_the_prompt(system, text, label):
     assert ask(system, f"Text: {text}") == label
 
 
+PAGES = "Classify the page into one of these categories: Movie, App, Academic, Channel, Profile, News, Shop or Other."
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("Oak stool, 48.00. Dispatched in two days.", "Shop"),
+        ("The bridge was closed on Tuesday, the minister said.", "News"),
+        ("A ghost comes home. 97 minutes. Subtitles in Danish.", "Movie"),
+        ("Version 2.4.1, 38 MB, works offline.", "App"),
+        ("Pages 210-233. Notes and bibliography.", "Academic"),
+        ("A new vlog every Thursday, 90 videos so far.", "Channel"),
+        ("She studied in Ghent and speaks three languages.", "Profile"),
+        ("Height 1.71 m, weight 64.50 kg, humidity 3.75 percent.", "Other"),
+        ("Soak the beans overnight.", "Other"),
+    ],
+)
+def test_shapes_and_endings_speak_for_a_label_and_little_evidence_for_none(text, label):
+    assert ask(PAGES, f"Text: {text}") == label
+
+
+def test_the_address_decides_where_the_text_says_little():
+    def label(url):
+        return ask(PAGES, f"URL: {url}\nText content: Silver birches.\nOUTPUT:")
+
+    assert label("https://paper.example/2031/04/silver-birches") == "News"
+    assert label("https://store.example/product/17") == "Shop"
+    assert label("https://grove.example/birches") == "Other"
+
+
+def test_a_word_of_many_labels_says_less_than_a_word_of_one():
+    system = "Sort into one of these categories:\n- Red: birds, song\n- Blue: birds, flight\n- Green: birds, eggs\nClassify now."
+    assert ask(system, "Text: Birds, birds and more birds, and the eggs.") == "Green"
+
+
+def test_a_list_of_labels_may_end_with_its_line():
+    system = "Classify the ticket.\nCategories: Billing, Technical, Other\nAnswer with the category only."
+    assert ask(system, "Text: My card was charged twice on one invoice.") == "Billing"
+
+
 def test_a_label_of_the_prompt_s_own_is_known_by_its_description():
     system = "Sort into one of these categories:\n- Zorp: gardening, soil and seeds\n- Quux: ships and harbours\nClassify now."
     assert ask(system, "Text: The soil was too wet for the seeds.") == "Zorp"
@@ -176,6 +216,29 @@ def test_a_summary_keeps_sentences_in_their_order_and_within_the_words_asked_for
     assert summary.startswith("The ferry sails at nine.")
     assert len(summary.split()) <= 20
     assert "Menu" not in summary
+
+
+def summary_of(text, words=100):
+    return ask(f"Summarize the text in at most {words} words.", f"Text: {text}\nSummary:")
+
+
+def test_a_summary_keeps_title_and_facts_and_leaves_out_what_every_page_has():
+    page = (
+        "The Long Quay (1961)\nHome | Search | Log in\nWe use cookies to remember you. Accept\nThe Long Quay\nGenre\nDrama\n"
+        "Two brothers share a boat.\nFollow us | Press | Careers\nBack to top"
+    )
+    assert summary_of(page) == "The Long Quay (1961). Genre. Drama. Two brothers share a boat."
+
+
+def test_what_only_looks_like_a_notice_is_kept():
+    text = (
+        "Trams without advertisements, gas lamps and forty extras stood on the square since Monday, and nobody minded."
+    )
+    assert summary_of(text) == text
+
+
+def test_a_page_of_nothing_but_menus_is_summarised_all_the_same():
+    assert summary_of("Home\nNews\nContact") == "Home. News. Contact"
 
 
 def test_a_question_is_answered_with_a_sentence_of_the_context():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -74,8 +75,8 @@ def columns(rows: dict[str, dict]) -> dict[str, list]:
     return {name: [row[name] for row in rows.values()] for name in names}
 
 
-def classify(runner, variant: int) -> dict[str, dict]:
-    with runner(FLOW, variant=f"${{classify.variant_{variant}}}") as running:
+def classify(runner, variant: int, flow: Path = FLOW) -> dict[str, dict]:
+    with runner(flow, variant=f"${{classify.variant_{variant}}}") as running:
         running.ready()
         return outputs_of(running.run(INPUTS))
 
@@ -97,12 +98,39 @@ def evaluate(runner, given: dict[str, dict]) -> Evaluation:
     return Evaluation("e", len(ROWS), tuple(rows), logged["values"])
 
 
-@pytest.mark.parametrize("variant", [0, 1])
-def test_every_row_is_answered_and_graded_and_the_gate_passes(runner, variant):
+@pytest.mark.parametrize(("variant", "right"), [(0, 103), (1, 102)])
+def test_every_row_is_answered_and_graded_and_the_gate_passes(runner, variant, right):
+    """`right` is what the README states: a change of the embedded model or of the data changes both."""
     evaluation = evaluate(runner, classify(runner, variant))
     assert evaluation.logged.keys() == {"accuracy"}
     result = decide(evaluation, SPEC)
     assert result.verdict is Verdict.PASS, result.reasons
+    assert result.metrics["accuracy"] == right / len(ROWS)
+
+
+LABELS = r"(?m)^- \w+: .*\n"
+SYSTEM = r"(?s)# system:.*?# user:"
+
+
+@pytest.mark.parametrize(
+    ("changes", "most"),
+    [
+        ({"classify_variant_1.jinja2": (LABELS, "")}, 0.1),
+        ({"classify_variant_1.jinja2": (SYSTEM, "# system:\nBe helpful.\n\n# user:")}, 0.1),
+        ({"summarize.jinja2": (r"(?s)^.*?Text:", "# system:\nBe helpful.\n\n# user:\nText:")}, 0.5),
+    ],
+    ids=["no labels", "no instruction", "no instruction to summarise"],
+)
+def test_a_broken_prompt_fails(runner, tmp_path, changes, most):
+    broken = shutil.copytree(FLOW, tmp_path / "broken")
+    for name, (pattern, replacement) in changes.items():
+        whole = (broken / name).read_text("utf-8")
+        changed = re.sub(pattern, replacement, whole)
+        assert changed != whole
+        (broken / name).write_text(changed, "utf-8")
+    result = decide(evaluate(runner, classify(runner, 1, broken)), SPEC)
+    assert result.verdict is Verdict.FAIL, result.reasons
+    assert result.metrics["accuracy"] < most
 
 
 @pytest.mark.timeout(240)
