@@ -39,7 +39,9 @@ def test_the_entry_file_loads_as_a_script_and_has_the_flow() -> None:
         "print(flow.name, sorted(flow.parameters.properties))\n"
     )
     done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert done.stdout.strip() == "evaluate-deploy ['commit', 'environment', 'fresh', 'prompt_flow', 'settings']", done.stderr
+    assert done.stdout.strip() == "evaluate-deploy ['commit', 'environment', 'fresh', 'prompt_flow', 'settings']", (
+        done.stderr
+    )
 
 
 def test_the_task_table_names_every_step_once() -> None:

@@ -73,7 +73,9 @@ def test_kill_in_mid_evaluation_then_run(project) -> None:
     with (project.root / "config" / "base.yaml").open("a") as config:
         config.write("")
     base = project.root / "config" / "base.yaml"
-    base.write_text(base.read_text().replace("row_timeout_seconds: 2", f"row_timeout_seconds: 5, in_flight: {IN_FLIGHT}"))
+    base.write_text(
+        base.read_text().replace("row_timeout_seconds: 2", f"row_timeout_seconds: 5, in_flight: {IN_FLIGHT}")
+    )
     run = project.popen("run", "tiny", "--json")
     until(lambda: len(calls(counted)) >= 10)
     assert kill_everything(project) >= 3

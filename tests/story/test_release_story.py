@@ -126,7 +126,11 @@ def test_7_rollback_goes_back_and_forward_again(story) -> None:
 
 def test_8_down_leaves_no_process(story) -> None:
     story.sluice("down")
-    left = [p.info for p in psutil.process_iter(["pid", "cmdline", "cwd"]) if str(story.root) in " ".join(p.info["cmdline"] or [])]
+    left = [
+        p.info
+        for p in psutil.process_iter(["pid", "cmdline", "cwd"])
+        if str(story.root) in " ".join(p.info["cmdline"] or [])
+    ]
     assert left == []
 
 
