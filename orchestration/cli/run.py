@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
-
-import httpx
 
 from orchestration import interruption
 from orchestration.cli.options import AsJson, Commit, Environment, Fresh, PromptFlowName, Set
 from orchestration.cli.reply import Exit, Reply
-from orchestration.errors import PlatformUnavailable
 from orchestration.platforms import open_platform
 from orchestration.prefect_flows.private_server import Server, ensure_server, find_server
 from orchestration.settings import parse_overrides
 from orchestration.steps import evaluate, prepare
 from orchestration.steps.report import release_text
 from orchestration.steps.work import Work
-from orchestration.values import Outcome, Release, as_json
+from orchestration.values import Outcome, Release, Request, as_json
 
 CODES = {
     Outcome.BROKEN: Exit.BROKEN,
@@ -57,7 +52,10 @@ def run(
         _check(work)
     server = _connect(works[0].root, works[0].state, port=works[0].settings.prefect.port)
     with interruption.remembered():
-        releases = _run_flow(environment, prompt_flow, commit, fresh=fresh, overrides=overrides)
+        # Prefect reads its settings when it is imported, so only now.
+        from orchestration.prefect_flows import in_process  # noqa: PLC0415
+
+        releases = in_process.run(Request(prompt_flow or "", environment, commit, fresh), overrides)
         interruption.check()
     answer = reply(releases)
     return replace(answer, text="\n".join([answer.text, *_hints(works, releases), f"  Prefect   {server.ui_url}"]))
@@ -100,22 +98,3 @@ def _connect(root: Path, state: Path, *, port: int) -> Server:
     server = ensure_server(root, state, port=port)
     os.chdir(root)  # Prefect reads prefect.toml from the current folder
     return server
-
-
-def _run_flow(
-    environment: str, prompt_flow: str | None, commit: str | None, *, fresh: bool, overrides: Mapping[str, Any]
-) -> list[Release]:
-    # Prefect reads its settings when it is imported, so only now.
-    from prefect.exceptions import PrefectHTTPStatusError  # noqa: PLC0415
-
-    from orchestration.prefect_flows.evaluate_deploy import evaluate_deploy  # noqa: PLC0415
-
-    try:
-        state = evaluate_deploy(environment, prompt_flow, commit, fresh, dict(overrides), return_state=True)
-    except (httpx.TransportError, PrefectHTTPStatusError) as error:
-        cure = "Run the same command again: finished rows are kept."
-        raise PlatformUnavailable(f"The Prefect server was lost in mid-run: {error}.", cure=cure) from error
-    outcome = state.result(raise_on_failure=False)
-    if isinstance(outcome, BaseException):
-        raise outcome
-    return list(cast("list[Release]", outcome))
