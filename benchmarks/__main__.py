@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import platform
+import re
 import sys
 from importlib import metadata
 from typing import Any
 
 from benchmarks import promptfoo_anchor
+from benchmarks.commands import ROOT
 from benchmarks.harness import (
     Finding,
     Incomplete,
@@ -63,7 +65,9 @@ def _run(name: str, options: Options) -> list[Finding]:
 def _versions() -> dict[str, str]:
     versions = {"python": platform.python_version(), "system": platform.platform()}
     versions |= {package: metadata.version(package) for package in PACKAGES}
-    return versions | {"promptflow": "1.18.5", "promptfoo": promptfoo_anchor.version()}
+    pinned = re.search(r"^promptflow==(\S+)", (ROOT / "requirements" / "promptflow.txt").read_text(), re.MULTILINE)
+    assert pinned is not None
+    return versions | {"promptflow": pinned[1], "promptfoo": promptfoo_anchor.version()}
 
 
 if __name__ == "__main__":

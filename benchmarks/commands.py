@@ -16,6 +16,7 @@ from pathlib import Path
 
 from benchmarks.harness import Incomplete
 
+Arguments = Sequence[str | Path]
 ROOT = Path(__file__).resolve().parents[1]
 END_SECONDS = 10.0
 LAST_WORDS = 3000  # characters
@@ -36,7 +37,7 @@ def clean_environment(home: Path, **more: str) -> dict[str, str]:
     return {k: os.environ[k] for k in kept if k in os.environ} | {"HOME": str(home), "NO_PROXY": "*"} | more
 
 
-def timed(argv: Sequence[str | Path], *, cwd: Path, environment: Mapping[str, str], timeout_seconds: float) -> Timed:
+def timed(argv: Arguments, *, cwd: Path, environment: Mapping[str, str], timeout_seconds: float) -> Timed:
     """Run a command. Raises `Incomplete` if it fails or takes too long."""
     output = cwd / "output.txt"
     with output.open("wb") as file:
@@ -59,7 +60,7 @@ def timed(argv: Sequence[str | Path], *, cwd: Path, environment: Mapping[str, st
 
 @contextmanager
 def background(
-    argv: Sequence[str | Path],
+    argv: Arguments,
     *,
     cwd: Path,
     environment: Mapping[str, str],

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.commands import Timed, python, python_environment, timed
+from benchmarks.commands import Arguments, Timed, python, python_environment, timed
 from benchmarks.harness import Incomplete
 from benchmarks.prompt_flows import CONNECTION
 
@@ -32,7 +32,7 @@ class Engine:
         self.folder.mkdir(parents=True)
         job = self.folder / "job.json"
         job.write_text(json.dumps(self._job(model_url)))
-        argv = [python(), "-m", "orchestration.evaluation", job, "--json"]
+        argv: Arguments = [python(), "-m", "orchestration.evaluation", job, "--json"]
         done = timed(
             argv, cwd=self.folder, environment=python_environment(self.folder), timeout_seconds=TIMEOUT_SECONDS
         )

@@ -67,7 +67,7 @@ class Bench:
         data = rows(self.folder / f"data{count}.jsonl", count)
         engine = Engine(self.folder / "engine", self.flow, self.runtime, data, {"in_flight": IN_FLIGHT})
         batch = Batch(self.folder / "batch", self.flow, self.runtime, data, BATCH_WORKERS)
-        sides = {ENGINE: engine.run, BATCH: batch.run}
+        sides: dict[str, Callable[[str], Timed]] = {ENGINE: engine.run, BATCH: batch.run}
         if self.promptfoo is not None:
             sides[FOO] = promptfoo_anchor.Promptfoo(self.promptfoo, self.folder / "promptfoo", data, IN_FLIGHT).run
         return sides

@@ -18,6 +18,7 @@ import psutil
 
 RESULTS = Path(__file__).parent / "results"
 QUIET_LOAD = 1.0
+MOST_FAILURES = 2
 
 
 class Incomplete(Exception):
@@ -129,16 +130,28 @@ def finding(
 def interleave(
     sides: Mapping[str, Callable[[], Sample]], pairs: int, *, warm_up: bool = True
 ) -> dict[str, list[Sample]]:
-    """Run the sides in turn, A B A B; the first round is not counted. Raises `Incomplete`."""
-    samples: dict[str, list[Sample]] = {name: [] for name in sides}
-    for turn in range(pairs + warm_up):
-        for name, run in sides.items():
-            sample = run()
-            counted = turn >= warm_up
-            say(f"  {'' if counted else '(warm-up) '}{name}: {sample.value:.4g} {shown(sample.details)}")
-            if counted:
-                samples[name].append(sample)
-    return samples
+    """Run the sides in turn, A B A B; the first round is not counted.
+
+    A round in which a run fails is left out with all its runs and repeated; `Incomplete` is raised for the third one.
+    """
+    rounds: list[dict[str, Sample]] = []
+    failures = 0
+    while len(rounds) < pairs + warm_up:
+        say("  warm-up" if warm_up and not rounds else f"  round {len(rounds) + 1 - warm_up} of {pairs}")
+        try:
+            rounds.append({name: _noted(name, run()) for name, run in sides.items()})
+        except Incomplete as failure:
+            failures += 1
+            if failures > MOST_FAILURES:
+                raise
+            say(f"  left out: {failure}")
+    return {name: [samples[name] for samples in rounds[int(warm_up) :]] for name in sides}
+
+
+def _noted(name: str, sample: Sample) -> Sample:
+    cpu = "" if sample.cpu_seconds is None else f"cpu {sample.cpu_seconds:.3g} "
+    say(f"    {name}: {sample.value:.4g} {cpu}{shown(sample.details)}")
+    return sample
 
 
 def describe(samples: Sequence[Sample]) -> dict[str, Any]:

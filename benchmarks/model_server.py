@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.commands import background, python, python_environment
+from benchmarks.commands import Arguments, background, python, python_environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class ModelServer:
 def model_server(options: Mapping[str, str | float]) -> Iterator[ModelServer]:
     """Serve while the block runs; `options` are those of the command, without dashes. A fresh one starts at zero."""
     flags = [f"--{name}={value}" for name, value in options.items()]
-    argv = [python(), "-m", "orchestration.embedded_model", "--until-eof", *flags]
+    argv: Arguments = [python(), "-m", "orchestration.embedded_model", "--until-eof", *flags]
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         with background(argv, cwd=home, environment=python_environment(home), log=home / "log", speaks=True) as process:

@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.commands import Timed, clean_environment, timed
+from benchmarks.commands import Arguments, Timed, clean_environment, timed
 
 ANCHORS = Path(__file__).parent / "anchors"
 TIMEOUT_SECONDS = 600.0
@@ -28,7 +28,7 @@ class Batch:
         environment = promptflow_environment(self.folder, PF_WORKER_COUNT=str(self.workers))
         rows = str(len(self.data.read_text().splitlines()))
         address = [f"{model_url}/v1"] if model_url else []
-        argv = [self.runtime, ANCHORS / "batch.py", self.flow, self.data, rows, *address]
+        argv: Arguments = [self.runtime, ANCHORS / "batch.py", self.flow, self.data, rows, *address]
         return timed(argv, cwd=self.folder, environment=environment, timeout_seconds=TIMEOUT_SECONDS)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.commands import ROOT, Timed, clean_environment, timed
+from benchmarks.commands import ROOT, Arguments, Timed, clean_environment, timed
 from benchmarks.harness import Incomplete, Skipped, say
 from benchmarks.prompt_flows import MAX_TOKENS, MODEL, QUESTION, SYSTEM
 
@@ -50,10 +50,11 @@ def install() -> Path:
 
 
 def version() -> str:
-    """The pinned version, and node's."""
+    """The pinned version, and node's if it is there."""
     lock = json.loads((Path(__file__).parent / SOURCES[1]).read_text())
-    node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
-    return f"{lock['packages']['node_modules/promptfoo']['version']} on node {node}"
+    node = shutil.which("node")
+    said = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout if node else "without"
+    return f"{lock['packages']['node_modules/promptfoo']['version']} on node {said.strip()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class Promptfoo:
         self.folder.mkdir(parents=True)
         (self.folder / "promptfooconfig.json").write_text(json.dumps(self._config(model_url)))
         options = ["--no-cache", "--no-write", "--no-table", "--no-progress-bar", "--no-share", "-o", "answers.json"]
-        argv = [self.command, "eval", "-c", "promptfooconfig.json", "-j", str(self.in_flight), *options]
+        argv: Arguments = [self.command, "eval", "-c", "promptfooconfig.json", "-j", str(self.in_flight), *options]
         compiled = FOLDER / "compiled"  # node's counterpart to compiled bytecode, from version 22 on
         environment = clean_environment(
             self.folder, PROMPTFOO_CONFIG_DIR=str(self.folder / "state"), NODE_COMPILE_CACHE=str(compiled), **_QUIET

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.commands import ROOT, background, clean_environment
+from benchmarks.commands import ROOT, Arguments, background, clean_environment
 from benchmarks.harness import Incomplete
 from benchmarks.prompt_flows import CONNECTION, promptflow_runtime
 from benchmarks.promptflow_anchor import ANCHORS, promptflow_environment
@@ -53,7 +53,7 @@ def our_server(folder: Path, flow: Path, runtime: Path, model_url: str | None) -
     """One online deployment's server, started as the gateway starts it."""
     folder.mkdir()
     (their_read, our_write), (our_read, their_write) = os.pipe(), os.pipe()
-    argv = [runtime, "-m", "sluice_runner", "serve", "--in", str(their_read), "--out", str(their_write)]
+    argv: Arguments = [runtime, "-m", "sluice_runner", "serve", "--in", str(their_read), "--out", str(their_write)]
     fds, environment = (their_read, their_write), clean_environment(folder)
     with (
         os.fdopen(our_write, "wb", 0) as pipe,
@@ -72,9 +72,16 @@ def our_server(folder: Path, flow: Path, runtime: Path, model_url: str | None) -
 def _opening(flow: Path, model_url: str | None) -> dict[str, object]:
     connection = {"type": "llm", "base_url": model_url, "api_key": "none", "model": None}
     return {
-        "type": "open", "protocol": 1, "flow": str(flow), "variant": None, "overrides": {}, "trace": False,
-        "connections": {CONNECTION: connection} if model_url else {}, "concurrency": Limits().concurrency,
-        "token": TOKEN, "name": DEPLOYMENT,
+        "type": "open",
+        "protocol": 1,
+        "flow": str(flow),
+        "variant": None,
+        "overrides": {},
+        "trace": False,
+        "connections": {CONNECTION: connection} if model_url else {},
+        "concurrency": Limits().concurrency,
+        "token": TOKEN,
+        "name": DEPLOYMENT,
     }
 
 
@@ -83,11 +90,11 @@ def promptflow_server(folder: Path, flow: Path, runtime: Path, model_url: str | 
     """`pf flow serve --engine fastapi`."""
     environment = promptflow_environment(folder)
     if model_url:
-        command = [runtime, ANCHORS / "connection.py", f"{model_url}/v1"]
+        command: Arguments = [runtime, ANCHORS / "connection.py", f"{model_url}/v1"]
         subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
     port = str(_free_port())
-    argv = [runtime.with_name("pf"), "flow", "serve", "--source", flow, "--engine", "fastapi", "--port", port]
-    argv += ["--host", "127.0.0.1", "--skip-open-browser"]
+    where = ["--host", "127.0.0.1", "--port", port, "--skip-open-browser"]
+    argv: Arguments = [runtime.with_name("pf"), "flow", "serve", "--source", flow, "--engine", "fastapi", *where]
     with background(argv, cwd=folder, environment=environment, log=folder / "log") as process:
         _wait(f"http://127.0.0.1:{port}/health", process, folder / "log")
         yield Address(f"http://127.0.0.1:{port}/score")
@@ -139,9 +146,8 @@ def _settled(platform: LocalPlatform) -> bool | None:
 def _wait(url: str, process: subprocess.Popen[str], log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(urllib.error.URLError, ConnectionError):
-            with urllib.request.urlopen(url, timeout=5):
-                return
+        with contextlib.suppress(urllib.error.URLError, ConnectionError), urllib.request.urlopen(url, timeout=5):
+            return
         time.sleep(0.2)
     raise Incomplete(f"nobody answers at {url}: {log.read_text(errors='replace')[-2000:]}")
 

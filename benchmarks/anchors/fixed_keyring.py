@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 
-from keyring.backend import KeyringBackend
+from keyring.backend import KeyringBackend  # type: ignore[import-not-found]
 
 
-class FixedKeyring(KeyringBackend):
+class FixedKeyring(KeyringBackend):  # type: ignore[misc]
     """Knows one key, the same in every process."""
 
     priority = 1

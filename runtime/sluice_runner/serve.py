@@ -6,6 +6,7 @@ that it read, so nothing is handed from thread to thread; a semaphore keeps to t
 
 from __future__ import annotations
 
+import gc
 import hmac
 import json
 import os
@@ -138,7 +139,8 @@ def start(message: Any) -> tuple[HttpServer, Mapping[str, Any]]:
         raise AdapterFailed("Protocol", f"the first message must be open with protocol {PROTOCOL}")
     if not message.get("token") or not message.get("name"):
         raise AdapterFailed("Protocol", "serving needs a token and a name")
-    executor = open_flow(message)
+    executor = open_flow({**message, "count_tokens": False})  # the model proxy counts them
+    gc.freeze()  # what was imported stays: looking through it again would hold up requests
     server = HttpServer(Application(executor, message).answer)
     described = {"inputs": plain(executor.inputs), "outputs": plain(executor.outputs)}
     return server, {"type": "serving", "port": server.start()} | described

@@ -243,6 +243,7 @@ def test_nothing_is_sent_written_or_left_behind(start, model, tmp_path, full):
         threads = psutil.Process(runner.process.pid).num_threads()
         files = sorted((tmp_path / "flow").rglob("*"))
         ended = runner.run({str(n): {"text": "cold"} for n in range(20)})
+        assert [end for end in ended.values() if end["status"] != "completed"] == []
         assert {end["output"]["label"] for end in ended.values()} == {"COLD"}
         processes = runner.tree()
         assert runner.close() == 0

@@ -37,7 +37,7 @@ def clean_up() -> None:
 
 def open_flow(flow: Path, message: Message) -> Executor:
     """Open the folder's prompt flow in this process. Raises `OpenFailed`."""
-    quiet.hush()
+    quiet.hush(count_tokens=message.get("count_tokens", True))
     _import()
     from sluice_runner.adapters.promptflow import connections, repairs  # noqa: PLC0415 - imports promptflow
 
@@ -64,14 +64,21 @@ def _full() -> bool:
 
 def _import() -> None:
     try:
-        if not _full():
-            light.install()
-        importlib.import_module("sluice_runner.adapters.promptflow.dag")
-        importlib.import_module("sluice_runner.adapters.promptflow.flex")
-        with contextlib.suppress(ImportError):  # only LLM and package nodes need it
-            importlib.import_module("promptflow.tools")
+        if _full():
+            _import_all()
+            return
+        light.install()
+        with light.later():
+            _import_all()
     except ImportError as error:
         raise OpenFailed(
             "NoFramework",
             f"promptflow can't be imported here ({error}): the flow's requirements must name promptflow",
         ) from error
+
+
+def _import_all() -> None:
+    importlib.import_module("sluice_runner.adapters.promptflow.dag")
+    importlib.import_module("sluice_runner.adapters.promptflow.flex")
+    with contextlib.suppress(ImportError):  # only LLM and package nodes need it
+        importlib.import_module("promptflow.tools")

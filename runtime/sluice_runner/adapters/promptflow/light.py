@@ -10,11 +10,13 @@ import ast
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
+LATER = ("requests", "jsonschema")  # promptflow imports them for rare occasions; a fifth of its import
 HEAVY = ("promptflow", "promptflow._internal", "promptflow._cli._utils")
 # Their own functions that promptflow-tools calls, which would bring the whole original in.
 INSTEAD = {
@@ -73,6 +75,31 @@ class StandIn(ModuleType):
             self.__spec__.loader.exec_module(known)
         assert isinstance(known, ModuleType)
         return known
+
+
+class Later(ModuleType):
+    """A package that is imported when something of it is asked for, be it `__path__` to import a part of it."""
+
+    def __getattr__(self, name: str) -> object:
+        self.leave()
+        return getattr(importlib.import_module(self.__name__), name)
+
+    def leave(self) -> None:
+        """Make way for the real one."""
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+
+
+@contextmanager
+def later() -> Iterator[None]:
+    """While promptflow is imported, it is given stand-ins for what it may need later; nobody else gets them."""
+    stand_ins = [Later(name) for name in LATER if name not in sys.modules]
+    sys.modules.update({module.__name__: module for module in stand_ins})
+    try:
+        yield
+    finally:
+        for module in stand_ins:
+            module.leave()
 
 
 def install() -> None:
