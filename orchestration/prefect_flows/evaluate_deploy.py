@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, cast
 
-from prefect import flow, tags
+from prefect import flow
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
@@ -56,15 +57,24 @@ def evaluate_deploy(
     """
     try:
         wanted = prepare.requests(environment, prompt_flow, commit, fresh=fresh)
+        tag_run(environment, *(request.prompt_flow for request in wanted))
         return final_state.of([release(request, settings or {}) for request in wanted])
     except SluiceError as error:
         return final_state.refused(error)
 
 
+def tag_run(*tags: str) -> None:
+    """Tag this flow run, to filter the list of runs by. `prefect.tags` would tag every task as well, and for
+    each tag of a task Prefect asks the server for a concurrency slot before it runs.
+    """
+    with get_client(sync_client=True) as client:
+        client.update_flow_run(flow_run.id, tags={*flow_run.tags, *tags}).raise_for_status()
+
+
 def release(request: Request, settings: Mapping[str, Any]) -> Release:
     """One prompt flow from snapshot to traffic."""
     watch = outcome.Stopwatch()
-    with tags(request.prompt_flow, request.environment), using_blocks(environment_block.secret), QUIET_SUBFLOWS():
+    with using_blocks(environment_block.secret), QUIET_SUBFLOWS():
         work = take_candidate(request, block=environment_block.load(request.environment), command_line=settings)
         judged = evaluate(work)
         watch.lap("evaluate")

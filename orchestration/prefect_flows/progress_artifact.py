@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextvars
 import threading
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+import httpx
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.logging import get_run_logger
 
@@ -28,7 +30,7 @@ class ProgressArtifact:
         self._latest: Progress | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(
-            target=contextvars.copy_context().run, args=(self._publish,), name="progress", daemon=True
+            target=contextvars.copy_context().run, args=(self._publish_quietly,), name="progress", daemon=True
         )
 
     def __call__(self, progress: Progress) -> None:
@@ -44,6 +46,10 @@ class ProgressArtifact:
     ) -> None:
         self._ended.set()
         self._thread.join()
+
+    def _publish_quietly(self) -> None:
+        with suppress(httpx.TransportError):  # progress is a comfort: without the server the rows go on
+            self._publish()
 
     def _publish(self) -> None:
         artifact, shown = None, None
