@@ -17,7 +17,7 @@ from benchmarks.model_server import model_server
 from benchmarks.prompt_flows import llm_flow, trivial_flow
 from benchmarks.servers import Address, local_endpoint, our_server, promptflow_server, serving_runtime
 
-SECONDS, QUICK_SECONDS = 8.0, 2.0
+SECONDS, QUICK_SECONDS = 5.0, 1.5
 IN_FLIGHT = (1, 16)
 OURS, ANCHOR, GATEWAY = "deployment server", "pf flow serve", "through the gateway"
 BODY, EXPECTED = '{"text": "The ferry of the harbour line was late again."}', '"answer"'

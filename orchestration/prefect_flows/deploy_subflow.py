@@ -6,6 +6,7 @@ from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
 from orchestration.errors import PlatformError
@@ -22,17 +23,21 @@ def deploy(work: Work, judged: Judged, model: ModelVersion) -> State[Any]:
     """Roll a registered version out; returns a `Rollout`, rolled back or not."""
     with rollout.hold(work):
         tasks.create_endpoint(work)
-        green = Green.of(work, before=tasks.settle_traffic(work))
+        green = Green.of(work, stable=tasks.settle_traffic(work))
         try:
             roll_out(work, green, judged, model)
         except PlatformError as error:
             back = tasks.roll_back(work, green, judged, error)
+            get_run_logger().error("%s\n%s", back.problem, back.logs)
             return Failed(name="RolledBack", message=back.problem, data=back)
         except BaseException:  # Ctrl-C or a cancelled run: traffic as it was, then go on ending
             rollout.restore(work, green)
             raise
-        tasks.remove_old_deployments(work, green)
-        tasks.tidy(work)
+        try:
+            tasks.remove_old_deployments(work, green)
+            tasks.tidy(work)
+        except PlatformError as error:  # it is released: what could not be cleaned up now, the next run cleans
+            get_run_logger().warning("Not all that is old could be removed: %s", error)
         return Completed(data=rollout.finished(work, green, judged))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from prefect import flow
 from prefect.client.orchestration import get_client
@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-from orchestration.errors import SluiceError
+from orchestration.errors import PlatformError, SluiceError
 from orchestration.prefect_flows import environment_block, final_state
 from orchestration.prefect_flows.artifacts import publish
 from orchestration.prefect_flows.deploy_subflow import deploy
@@ -86,6 +86,8 @@ def release(request: Request, settings: Mapping[str, Any]) -> Release:
         model = register(work, judged)
         watch.lap("register")
         rolled_out = deploy(work, judged, model, return_state=True)
-        rollout = cast("Rollout", rolled_out.result(raise_on_failure=False))
+        rollout = rolled_out.result(raise_on_failure=False)
+        if not isinstance(rollout, Rollout):
+            raise rollout if isinstance(rollout, BaseException) else PlatformError("The rollout has no result.")
         watch.lap("deploy")
         return publish(outcome.rolled_out(work, judged, model, rollout, watch.total()))

@@ -27,6 +27,11 @@ def run(request: Request, settings: Mapping[str, Any]) -> list[Release]:
     except (httpx.TransportError, PrefectHTTPStatusError) as error:
         cure = "Run the same command again: finished rows are kept."
         raise PlatformUnavailable(f"The Prefect server was lost in mid-run: {error}.", cure=cure) from error
+    except RuntimeError as error:
+        if "Failed to reach API" not in str(error):
+            raise
+        cure = "Check PREFECT_API_URL, or unset it to use the private server."
+        raise PlatformUnavailable(f"The Prefect server does not answer: {error}.", cure=cure) from None
     outcome = state.result(raise_on_failure=False)
     if isinstance(outcome, BaseException):
         raise outcome

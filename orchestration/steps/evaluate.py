@@ -125,11 +125,19 @@ def decide(work: Work, evaluation: Evaluation) -> Decision:
         binding=work.binding,
         evaluation=evaluation,
         table_sha256=sha256(table),
-        rules_hash=decisions.hash_of_rules(work.candidate.rules_hash, floors.model_dump(mode="json")),
+        rules_hash=decisions.hash_of_rules(work.candidate.rules_hash, _judged_by(work)),
         versions={"sluicegate": version("sluicegate"), "python": machine.python_version()},
         previous=serving.judged_hashes(work, before.deployment) if before else None,
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _judged_by(work: Work) -> dict[str, Json]:
+    """What the environment adds to the rules: its floors, and the prices that make a cost of tokens."""
+    prices: dict[str, Json] = {
+        name: c.prices.model_dump() if c.prices else None for name, c in work.settings.connections.items()
+    }
+    return {"floors": work.settings.gate.model_dump(mode="json"), "prices": prices}
 
 
 def basis(decision: Decision) -> str:

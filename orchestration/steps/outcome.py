@@ -82,9 +82,9 @@ def sentence(release: Release) -> str:
 
 
 def worst_rows(work: Work, judged: Judged, *, most: int = 20) -> list[dict[str, str]]:
-    """Failed rows first, then graded rows with a zero grade: keys, codes and grades, no answers (they may be private)."""
+    """Failed rows first, then graded rows with a zero grade: keys, codes and grades, no answers and no messages (they may be private)."""
     failed = [
-        {"row": r.row.key, "problem": f"{r.result.error.code}: {r.result.error.message[:200]}"}
+        {"row": r.row.key, "problem": f"{r.result.error.code} {r.result.error.where}".strip()}
         for r in judged.evaluation.rows
         if r.result.status is Status.FAILED and r.result.error is not None
     ]

@@ -186,7 +186,7 @@ def _traffic_steps(work: Work) -> tuple[int, ...]:
     platform = open_platform(work.settings)
     if platform.get(Endpoint.kind, work.endpoint) is None:
         return (100,)
-    return rollout.steps(work, Green.of(work, before=platform.traffic(work.endpoint).weights))
+    return rollout.steps(work, Green.of(work, stable=platform.traffic(work.endpoint)))
 
 
 def _steps(draft: Plan, work: Work) -> tuple[str, ...]:
@@ -212,5 +212,5 @@ def _release_steps(draft: Plan, work: Work) -> Iterator[str]:
     yield f"use version {model.version}, which has this content" if model else "register a new model version"
     if not endpoint.exists:
         yield f"create the endpoint {endpoint.name}"
-    yield f"start the online deployment {Green.of(work, before={}).name} at 0 % and send it the sample request"
+    yield f"start the online deployment {Green.name_of(work)} at 0 % and send it the sample request"
     yield "traffic to it: " + ", ".join(f"{weight} %" for weight in draft.traffic_steps)

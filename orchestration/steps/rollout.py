@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from orchestration.errors import EndpointHeld, PlatformError, ProvisioningFailed
+from orchestration.errors import EndpointHeld, PlatformError, ProvisioningFailed, ResourceRefused
 from orchestration.platforms import open_platform
 from orchestration.platforms.base import FAILED, Answer, Endpoint, OnlineDeployment
 from orchestration.platforms.names import deployment_name
@@ -29,15 +29,21 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Green:
-    """The online deployment that is being rolled out, and the stable map it replaces."""
+    """The online deployment that is being rolled out, the stable map it replaces, and the map before that."""
 
     name: str
     before: Mapping[str, int]
+    earlier: Mapping[str, int]
 
     @classmethod
-    def of(cls, work: Work, *, before: Mapping[str, int]) -> Green:
+    def of(cls, work: Work, *, stable: Traffic) -> Green:
+        """The release of `work` on an endpoint whose traffic is `stable`."""
+        return cls(cls.name_of(work), stable.weights, stable.previous)
+
+    @staticmethod
+    def name_of(work: Work) -> str:
         """Named by what it serves and what that is bound to: the same release is the same deployment."""
-        return cls(deployment_name(work.candidate.content_hash, work.binding.binding_hash), before)
+        return deployment_name(work.candidate.content_hash, work.binding.binding_hash)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,20 +90,25 @@ def hold(work: Work, *, clock: Clock = REAL) -> Iterator[None]:
 def ensure_endpoint(work: Work, *, clock: Clock = REAL) -> str:
     """Create the endpoint, or bring it back, and wait until it answers; returns its name."""
     platform, name = open_platform(work.settings), work.endpoint
+    found, wanted = platform.get(Endpoint.kind, name), owner_tags(work)
+    if found is not None and any(found.tags.get(tag) not in (None, value) for tag, value in wanted.items()):
+        owner = f"{found.tags.get('prompt_flow')} in {found.tags.get('environment')}"
+        cure = "Give each its own endpoint.name in config/, or none."
+        raise ResourceRefused(f"Endpoint {name} belongs to {owner}.", cure=cure)
     platform.create(Endpoint(name, tags=owner_tags(work)))
     wait_for(work, Endpoint.kind, name, clock=clock)
     return name
 
 
-def settle(work: Work, *, clock: Clock = REAL) -> Mapping[str, int]:
-    """The stable traffic map. What an interrupted rollout left half shifted goes back to where it began."""
+def settle(work: Work, *, clock: Clock = REAL) -> Traffic:
+    """The stable traffic. What an interrupted rollout left half shifted goes back to where it began."""
     platform = open_platform(work.settings)
     live = platform.traffic(work.endpoint)
     if _stable(live.weights):
-        return live.weights
+        return live
     for name in live.previous:  # after a kill of everything they may only be starting
         wait_for(work, DEPLOYMENT, name, endpoint=work.endpoint, clock=clock)
-    return platform.set_traffic(work.endpoint, live.previous, generation=live.generation, previous={}).weights
+    return platform.set_traffic(work.endpoint, live.previous, generation=live.generation, previous={})
 
 
 def create_deployment(work: Work, green: Green, judged: Judged, model: ModelVersion) -> None:
@@ -106,6 +117,9 @@ def create_deployment(work: Work, green: Green, judged: Judged, model: ModelVers
     platform, name = open_platform(work.settings), green.name
     found = platform.get(DEPLOYMENT, name, endpoint=work.endpoint)
     if found is not None and found.state in FAILED:
+        live = platform.traffic(work.endpoint)
+        if live.weights.get(name):  # it serves nobody any more: without traffic it can be made anew
+            platform.set_traffic(work.endpoint, {}, generation=live.generation, previous=green.earlier)
         platform.delete(DEPLOYMENT, name, endpoint=work.endpoint)
         wait_gone(work, DEPLOYMENT, name, endpoint=work.endpoint)
     platform.create(
@@ -177,7 +191,8 @@ def restore(work: Work, green: Green) -> Traffic:
     platform = open_platform(work.settings)
     live = platform.traffic(work.endpoint)
     if live.weights != green.before:
-        platform.set_traffic(work.endpoint, green.before, generation=live.generation, previous={})
+        earlier = {name: weight for name, weight in green.earlier.items() if name != green.name}
+        platform.set_traffic(work.endpoint, green.before, generation=live.generation, previous=earlier)
     live = platform.traffic(work.endpoint)
     if live.weights != green.before:
         raise PlatformError(
@@ -193,7 +208,8 @@ def remove_old(work: Work, green: Green) -> list[str]:
     """Remove online deployments without traffic, but keep the newest `rollout.keep` for a rollback."""
     platform = open_platform(work.settings)
     live = platform.traffic(work.endpoint)
-    kept = {*live.weights, *list(green.before)[: work.settings.rollout.keep], green.name}
+    previous = live.previous if work.settings.rollout.keep else {}
+    kept = {*live.weights, *previous, green.name}
     idle = [f.name for f in platform.owned(DEPLOYMENT, endpoint=work.endpoint) if f.name not in kept]
     for name in idle:
         platform.delete(DEPLOYMENT, name, endpoint=work.endpoint)

@@ -78,7 +78,7 @@ def test_kill_in_mid_evaluation_then_run(project) -> None:
     )
     run = project.popen("run", "tiny", "--json")
     until(lambda: len(calls(counted)) >= 10)
-    assert kill_everything(project) >= 3
+    assert kill_everything(project) >= 2  # what saw its parent die is gone already
     run.communicate()
     before = calls(counted)
 
