@@ -39,7 +39,17 @@ class Checkout:
 
 def checkout(root: Path) -> Checkout:
     """The state of the checkout that `root` belongs to. Needs no git: without it the commit is unknown."""
-    argv = ["status", "--porcelain=v2", "--branch", "--ignored=matching", "--untracked-files=all", "-z", "--", "."]
+    argv = [
+        "status",
+        "--porcelain=v2",
+        "--branch",
+        "--no-renames",
+        "--ignored=matching",
+        "--untracked-files=all",
+        "-z",
+        "--",
+        ".",
+    ]
     told = _git(root, argv)
     prefix = _git(root, ["rev-parse", "--show-prefix"])
     if told is None or prefix is None:

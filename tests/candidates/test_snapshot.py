@@ -210,6 +210,15 @@ def test_without_git_the_commit_is_unknown(take):
     assert (candidate.commit, candidate.dirty) == ("unknown", True)
 
 
+def test_a_file_moved_out_of_the_prompt_flow_makes_it_dirty(project, take, git):
+    (project / "flows/demo/notes.md").write_text("notes\n")
+    git("add", "-A")
+    git("commit", "-qm", "notes")
+    assert not take().dirty
+    git("mv", "flows/demo/notes.md", "notes.md")
+    assert take().dirty
+
+
 def test_only_what_matters_makes_a_checkout_dirty(project, take, git):
     head = git("rev-parse", "HEAD")
     for name in ("README.md", "flows/other/note.txt", "flows/demo/__pycache__/x", "flows/demo/.hidden"):
