@@ -13,7 +13,11 @@ from orchestration.model_proxy.upstream import Prices, Upstream
 from orchestration.references import Blocks, Reference, read_environment, resolve
 from orchestration.settings import Connection, Settings, describe_connection
 from orchestration.settings.checks import is_loopback
-from orchestration.values import Binding, Json
+from orchestration.values import Binding, Json, sha256
+
+SHOWN = ("kind", "api_base", "workspace", "name")
+PLACE = (*SHOWN, "subscription")
+ELSEWHERE = frozenset({"custom", "workspace"})  # no model; a platform's own connection, which that platform resolves
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +39,35 @@ def upstreams(
 ) -> dict[str, Upstream]:
     """Where the calls of each connection of the binding that leads to a model go, with its key.
 
-    Raises `ConfigurationError` for a key that is missing or can't be resolved.
+    Those of a workspace are left out: `platforms.open_connections` has them too. Raises `ConfigurationError` for a
+    key that is missing or can't be resolved.
     """
     vault = _vault(settings, env, blocks)
-    models = {name: each for name, each in binding.connections.items() if each["kind"] != "custom"}
+    models = {name: each for name, each in binding.connections.items() if each["kind"] not in ELSEWHERE}
     return {name: _upstream(vault, name, described) for name, described in models.items()}
+
+
+def workspace_connections(
+    settings: Settings, binding: Binding, *, env: Mapping[str, str] | None = None, blocks: Blocks | None = None
+) -> dict[str, Connection]:
+    """The connections of the binding that the workspace keeps. Raises `ConfigurationError` if one is another now."""
+    vault = _vault(settings, env, blocks)
+    kept = {name: each for name, each in binding.connections.items() if each["kind"] == "workspace"}
+    return {name: _same_place(vault, name, described) for name, described in kept.items()}
+
+
+def answers_hash(binding: Binding, opened: Mapping[str, Upstream | Mapping[str, Json]]) -> str:
+    """What decides an answer besides content and inputs: the binding, and what it leaves to a workspace.
+
+    A workspace connection that leads to another address is the same binding, but answers from there are not those
+    that were stored. `opened` is what `platforms.open_connections` gives; keys are left out, as in a binding.
+    """
+    kept = {name: opened[name] for name, each in binding.connections.items() if each["kind"] == "workspace"}
+    found: dict[str, Json] = {
+        name: [each.kind, each.base_url, each.api_version] if isinstance(each, Upstream) else each["values"]
+        for name, each in kept.items()
+    }
+    return sha256({"binding": binding.binding_hash, "workspace": found}) if found else binding.binding_hash
 
 
 def descriptions(
@@ -47,7 +75,8 @@ def descriptions(
 ) -> dict[str, dict[str, Json]]:
     """The binding's connections as the runner's `open` message has them, but for what the model proxy adds to `llm`.
 
-    Those of type `custom` hold their secrets. Raises `ConfigurationError` for one that can't be resolved.
+    Those of type `custom` hold their secrets. One of a workspace is taken for a model's; `platforms.open_connections`
+    knows better. Raises `ConfigurationError` for one that can't be resolved.
     """
     vault = _vault(settings, env, blocks)
     return {
@@ -67,6 +96,7 @@ def _upstream(vault: _Vault, name: str, described: Mapping[str, Json]) -> Upstre
     connection, base = _same_place(vault, name, described), str(described["api_base"] or "")
     version, model, prices = described["api_version"], described["model_deployment"], connection.prices
     assert connection.kind != "custom"
+    assert connection.kind != "workspace"
     return Upstream(
         kind=connection.kind,
         base_url=base,
@@ -82,8 +112,8 @@ def _upstream(vault: _Vault, name: str, described: Mapping[str, Json]) -> Upstre
 def _same_place(vault: _Vault, name: str, described: Mapping[str, Json]) -> Connection:
     """The connection as it is set today. Its key is for that address: it is not sent to the one of an old binding."""
     today = describe_connection(vault.settings, name, env=vault.env, blocks=vault.blocks)
-    if any(today.get(part) != described.get(part) for part in ("kind", "api_base")):
-        was, now = (f"{each['kind']} {each.get('api_base') or ''}".strip() for each in (described, today))
+    if any(today.get(part) != described.get(part) for part in PLACE):
+        was, now = (" ".join(str(each[part]) for part in SHOWN if each.get(part)) for each in (described, today))
         raise ConfigurationError(
             f"the connection {name!r} is {now} now; what is released was judged with {was}.",
             at=vault.settings.at("connections", name),

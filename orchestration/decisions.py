@@ -197,7 +197,7 @@ def _hashes(
 
 def _connections(binding: Binding) -> dict[str, Json]:
     """Connection names, and the model deployment that each is bound to. Addresses stay in the binding's hash."""
-    return {name: {"model": description.get("model")} for name, description in binding.connections.items()}
+    return {name: {"model": description.get("model_deployment")} for name, description in binding.connections.items()}
 
 
 def _counts(evaluation: Evaluation) -> dict[str, Json]:

@@ -4,6 +4,7 @@
       ConfigurationError         the user can fix it; exit 64, printed without a traceback
       PlatformError
         ResourceNotFound         absent, and nothing else
+        ResourceDamaged          there, but what is kept of it can't be read
         ResourceRefused          exists, but is not ours; or the name is taken
         PlatformConflict         another operation is in the way; wait, re-read, decide again
         PlatformUnavailable      transient: connection lost, 429, 5xx; the only error that Prefect retries
@@ -68,6 +69,10 @@ class ResourceNotFound(PlatformError):
     """The resource is truly absent."""
 
 
+class ResourceDamaged(PlatformError):
+    """The resource is there, but what the platform keeps of it can't be read: it can only be removed."""
+
+
 class ResourceRefused(PlatformError):
     """The resource exists and is not ours, so it is neither adopted nor removed."""
 
@@ -101,11 +106,15 @@ class EvaluationBroken(SluiceError):
 
 
 class RunnerFailed(EvaluationBroken):
-    """The runner inside the runtime could not open the prompt flow, or died."""
+    """The runner inside the runtime could not open the prompt flow, or died: `reason` is the message alone.
+
+    `side` is which of a candidate's two flows it was for, `flow` or `evaluator`; empty if nobody said so.
+    """
 
     def __init__(self, code: str, message: str, *, where: str = "") -> None:
         super().__init__(f"{where}: {message}" if where else message)
-        self.code, self.where = code, where
+        self.code, self.reason, self.where = code, message, where
+        self.side = ""
 
 
 class CeilingReached(EvaluationBroken):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from orchestration.values import sha256
 from orchestration.yaml_files import read_text, shown
 
 REQUIREMENTS = "requirements.txt"
+INCLUDED = re.compile(r"\s*(?:-r|-c|--requirement|--constraint)[\s=]*(\S+)")
 COMPILE = (
     "pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--generate-hashes",
     "--no-emit-index-url", "--no-emit-find-links", "--no-annotate", "--no-header",
@@ -57,15 +59,33 @@ def lock_for(root: Path, flow_folder: Path, *, state: Path, tree: Path | None = 
     for the same text, and kept in `state/locks`. `tree` is where the folder's project is, if not in `root`.
     Raises `ConfigurationError` with the resolver's reason, or `PlatformUnavailable`.
     """
-    found = framework_of(root, flow_folder)
-    default = root / "requirements" / f"{found[0].lock}.txt" if found and found[0].lock else None
+    default = _default(root, flow_folder)
     if not (flow_folder / REQUIREMENTS).is_file():
         return read_text(default, root=root) if default else ""
     return _resolved(flow_folder, default, state=state, root=root, tree=tree or root)
 
 
+def sources_of(root: Path, flow_folder: Path) -> list[Path]:
+    """The files that a flow's lock is made of."""
+    default = _default(root, flow_folder)
+    return [*([default] if default else []), *_own(flow_folder)]
+
+
+def _default(root: Path, flow_folder: Path) -> Path | None:
+    """The lock of the flow's framework, if it has one."""
+    found = framework_of(root, flow_folder)
+    return root / "requirements" / f"{found[0].lock}.txt" if found and found[0].lock else None
+
+
+def _own(flow_folder: Path) -> list[Path]:
+    """The flow's requirements, and what they may include."""
+    return sorted(flow_folder.glob("*.txt")) if (flow_folder / REQUIREMENTS).is_file() else []
+
+
 def _resolved(flow_folder: Path, default: Path | None, *, state: Path, root: Path, tree: Path) -> str:
-    own = {path.name: read_text(path, root=tree) for path in sorted(flow_folder.glob("*.txt"))}
+    own = {path.name: read_text(path, root=tree) for path in _own(flow_folder)}
+    for name, text in own.items():
+        _check_included(flow_folder / name, text, own, tree)
     base = read_text(default, root=root) if default else ""
     kept = state / "locks" / f"{sha256({'own': own, 'base': base, 'how': list(COMPILE)})}.txt"
     if kept.is_file():
@@ -73,6 +93,15 @@ def _resolved(flow_folder: Path, default: Path | None, *, state: Path, root: Pat
     lock = _compile(flow_folder, default, state=state, tree=tree)
     _write(kept, lock)
     return lock
+
+
+def _check_included(file: Path, text: str, own: Collection[str], tree: Path) -> None:
+    """What is included from elsewhere would change without the lock noticing."""
+    for number, line in enumerate(text.splitlines(), 1):
+        found = INCLUDED.match(line)
+        if found and found[1].removeprefix("./") not in own:
+            message = f"{found[1]} is not one of the .txt files beside it."
+            raise ConfigurationError(message, at=Place(shown(file, tree), number), cure="Copy it into the folder.")
 
 
 def _compile(flow_folder: Path, default: Path | None, *, state: Path, tree: Path) -> str:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from orchestration.validation import Problem, between, nearest
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, le=86_400)]  # seconds, most often
 BUILT_IN_METRICS = ("failed_ratio", "p95_seconds", "tokens_per_row", "cost_per_row")
 UNBOUNDED = frozenset(BUILT_IN_METRICS) - {"failed_ratio"}
 LIMITS = ("above", "min", "below", "max")

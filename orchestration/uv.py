@@ -65,7 +65,7 @@ def _environment(beside: Path) -> dict[str, str]:
     """What uv may see: proxies, certificates and its own variables, but no keys: packages run code when built."""
     own = {k: v for k, v in os.environ.items() if k.startswith(("UV_", "XDG_")) and k not in NOT_PASSED}
     return clean_environment(
-        {"UV_SYSTEM_CERTS": "1", "UV_NO_PROGRESS": "1", **own, "UV_CACHE_DIR": str(_cache(beside))}
+        {"UV_SYSTEM_CERTS": "1", "UV_NO_PROGRESS": "1", **own, "UV_CACHE_DIR": str(_cache(beside))}, web=True
     )
 
 

@@ -33,9 +33,25 @@ EXPECTED = {
 }
 NAME = r"^[a-z][a-z0-9_-]{0,40}$"  # of prompt flows, environments and connections
 VARIANT = r"^\$\{[^.{}]+\.[^.{}]+\}$"
+GUID = r"^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$"
+GROUP = r"^[-a-zA-Z0-9_.()]{0,89}[-a-zA-Z0-9_()]$"  # from here on Azure's own rules
+WORKSPACE = r"^[a-zA-Z0-9][a-zA-Z0-9_-]{1,32}$"
+CONNECTION = r"^[a-zA-Z0-9][a-zA-Z0-9_-]{2,32}$"
+IMAGE = r"^(own|mcr\.microsoft\.com/azureml/promptflow/[a-z0-9-]+(:[a-zA-Z0-9_.-]+|@sha256:[0-9a-f]+))$"
+IDENTITY = (
+    r"^(system|/subscriptions/[0-9a-fA-F-]{36}/resource[gG]roups/[-a-zA-Z0-9_.()]+"
+    r"/providers/Microsoft\.ManagedIdentity/userAssignedIdentities/[a-zA-Z0-9_-]+)$"
+)
 PATTERNS = {
     NAME: "a small letter, then up to 40 small letters, digits, '-' and '_'",
     VARIANT: "${node.variant}",
+    GUID: "an ID like 00000000-0000-0000-0000-000000000000",
+    GROUP: "up to 90 letters, digits, '-', '_', '.', '(' and ')', no '.' last",
+    WORKSPACE: "2 to 33 letters, digits, '-' and '_', a letter or digit first",
+    CONNECTION: "3 to 33 letters, digits, '-' and '_', a letter or digit first",
+    IMAGE: "own, or mcr.microsoft.com/azureml/promptflow/IMAGE:TAG",
+    IDENTITY: "system, or the ID of a user-assigned identity: "
+    "/subscriptions/…/resourceGroups/…/providers/Microsoft.ManagedIdentity/userAssignedIdentities/…",
 }
 SCALARS = frozenset({"bool", "int", "float", "str"})  # how pydantic names the members of a union of such
 BOUNDS = {

@@ -155,7 +155,8 @@ class Evaluation:
     """All rows of one candidate under one binding, with what the evaluator logged over all of them.
 
     `id` is the hash of everything that went in (content, binding, data, evaluator, variant): the same
-    id means that the same evaluation was asked for. `stopped` says why it ended early, if it did.
+    id means that the same evaluation was asked for. `stopped` says why it ended early, if it did;
+    `aggregation_error` has the words of user code for it, if there are any.
     `usage` is what the model proxy counted this time (empty: no model was called).
     """
 
@@ -164,6 +165,7 @@ class Evaluation:
     rows: tuple[GradedRow, ...]
     logged: Mapping[str, Json] = field(default_factory=dict)
     stopped: str | None = None
+    aggregation_error: RowError | None = None
     seconds: float = 0.0
     usage: Mapping[str, Json] = field(default_factory=dict)
 

@@ -25,6 +25,7 @@ Locate: TypeAlias = Callable[[Loc], Place]
 
 LARGEST_INTEGER = 2**53 - 1  # larger ones are not exact in JSON
 DEEPEST = 40
+MOST_VALUES = 100_000  # a few lines of aliases can stand for more than could ever be looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ def parse_yaml(text: str, *, name: str) -> YamlFile:
         raise _syntax_error(name, error) from None
     except (RecursionError, ValueError) as error:
         raise ConfigurationError(f"can't be read as YAML: {error}", at=Place(name)) from None
+    if is_too_large(data):
+        raise ConfigurationError(f"holds more than {MOST_VALUES} values; aliases multiply them.", at=Place(name))
     file = YamlFile(name, text, {} if data is None else data)
     if not isinstance(file.data, dict):
         raise ConfigurationError(f"found {kind_of(data)}, expected keys with values.", at=Place(name, 1))
@@ -96,6 +99,17 @@ def line_of(text: str, loc: Loc) -> int | None:
             break
         line, node = found
     return line
+
+
+def is_too_large(data: Any) -> bool:
+    """Whether the data holds more than `MOST_VALUES`, counting what stands behind an alias each time."""
+    seen, waiting = 0, [data]
+    while waiting and seen <= MOST_VALUES:
+        value = waiting.pop()
+        seen += 1
+        if isinstance(value, dict | list):
+            waiting.extend(value.values() if isinstance(value, dict) else value)
+    return seen > MOST_VALUES
 
 
 def kind_of(value: Any) -> str:

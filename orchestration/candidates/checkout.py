@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -30,11 +30,15 @@ class Checkout:
     changed: frozenset[str] = frozenset()
     ignored: frozenset[str] = frozenset()
 
-    def is_dirty(self, paths: Sequence[str]) -> bool:
-        """Whether anything in these files and folders differs from the commit."""
-        if self.commit == UNKNOWN:
-            return True
-        return any(PurePosixPath(c).is_relative_to(p) for c in self.changed if not _is_cache(c) for p in paths)
+    def is_dirty(self, paths: Collection[str]) -> bool:
+        """Whether anything in these files and folders differs from the commit, or can't be in it at all."""
+        changed = [PurePosixPath(each) for each in self.changed]
+        return self.commit == UNKNOWN or any(self._differs(PurePosixPath(path), changed) for path in paths)
+
+    def _differs(self, path: PurePosixPath, changed: Sequence[PurePosixPath]) -> bool:
+        if path.is_absolute() or any(path.is_relative_to(each) for each in self.ignored):
+            return True  # outside of the project, or never committed
+        return any(path.is_relative_to(c) or (c.is_relative_to(path) and not _is_cache(c, path)) for c in changed)
 
 
 def checkout(root: Path) -> Checkout:
@@ -120,5 +124,8 @@ def _path(line: str) -> str:
     return line.split(" ", fields)[fields]
 
 
-def _is_cache(path: str) -> bool:
-    return any(part.startswith(".") or part == "__pycache__" for part in PurePosixPath(path).parts)
+def _is_cache(path: PurePosixPath, folder: PurePosixPath) -> bool:
+    """Whether a file in the folder is one of those that are not taken."""
+    return path.suffix == ".pyc" or any(
+        part.startswith(".") or part == "__pycache__" for part in path.relative_to(folder).parts
+    )

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from orchestration.candidates.project import EVALUATION, RUN, SPEC, RunFile
-from orchestration.errors import ConfigurationError, Place
+from orchestration.errors import ConfigurationError, EvaluationBroken, Place
 from orchestration.specs import PromptFlowSpec
 from orchestration.validation import validate
 from orchestration.values import Candidate, Json, as_json, sha256
 from orchestration.yaml_files import YamlFile, parse_yaml
 
 MANIFEST = "manifest.json"
+ID_LENGTH = 32
 FORMAT = 1
 
 
@@ -76,9 +77,32 @@ def read_manifest(folder: Path) -> Manifest:
 def is_intact(folder: Path, files: Mapping[str, str]) -> bool:
     """Whether the folder holds these files, by their sha256, and a manifest."""
     try:
-        return (folder / MANIFEST).is_file() and all(sha256((folder / p).read_bytes()) == h for p, h in files.items())
+        return (folder / MANIFEST).is_file() and all(_hash(folder / path) == known for path, known in files.items())
     except OSError:
         return False
+
+
+def _hash(path: Path) -> str:
+    """The sha256 of a file; empty if it is gone. Raises `OSError` if it can't be read."""
+    try:
+        return sha256(path.read_bytes())
+    except FileNotFoundError:
+        return ""
+
+
+def candidate_id(prompt_flow: str, files: Mapping[str, str]) -> str:
+    """The name of a candidate with these files, by their sha256."""
+    return sha256({"prompt_flow": prompt_flow, "files": files})[:ID_LENGTH]
+
+
+def check_unchanged(candidate: Candidate) -> None:
+    """Raises `EvaluationBroken` with the first file of the snapshot that is not as it was taken."""
+    files = read_manifest(candidate.folder).files
+    named = candidate_id(candidate.prompt_flow, files) == candidate.id
+    changed = [path for path, known in files.items() if _hash(candidate.folder / path) != known]
+    if changed or not named:
+        cure = "Code that is evaluated must not write there. Run it again: the snapshot is taken anew."
+        raise EvaluationBroken(f"The snapshot was changed meanwhile: {(changed or [MANIFEST])[0]}.", cure=cure)
 
 
 def load_candidate(state: Path, candidate_id: str) -> Candidate:

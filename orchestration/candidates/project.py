@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import Field
 
 from orchestration.candidates.data import Data, check_data
-from orchestration.candidates.files import read_bytes
+from orchestration.candidates.files import read_bytes, real_path
 from orchestration.errors import ConfigurationError, Place
 from orchestration.locks import framework_of, markers
 from orchestration.specs import PromptFlowSpec, Spec, spec_problems
@@ -53,6 +53,11 @@ class Side:
     folder: Path
     framework: str
 
+    def named(self, tree: Path) -> list[Path]:
+        """The paths that the file names, as it names them: links and all."""
+        folder = (tree / self.file.name).parent
+        return [folder / name for name in (self.run.flow, self.run.data) if name]
+
     def refuse(self, key: str, message: str, cure: str = "") -> ConfigurationError:
         return ConfigurationError(message, at=self.file.place((key,)), cure=cure)
 
@@ -84,7 +89,7 @@ def read_project(root: Path, tree: Path, name: str) -> Project:
     Raises `ConfigurationError` with `file:line:key`.
     """
     folder = _folder(tree, name)
-    spec_file = read_yaml(folder / SPEC, root=tree)
+    spec_file = _read_own(tree, folder / SPEC)
     spec = validate(PromptFlowSpec, spec_file.data, spec_file.place)
     refuse_first(spec_problems(spec), spec_file.place)
     flow = _side(root, tree, folder / RUN)
@@ -113,8 +118,14 @@ def _folder(tree: Path, name: str) -> Path:
     return folder
 
 
+def _read_own(tree: Path, path: Path) -> YamlFile:
+    if not real_path(path).is_relative_to((tree / "flows").resolve()):
+        raise ConfigurationError("is a link that leaves flows/.", at=Place(shown(path, tree)), cure="Copy the file.")
+    return read_yaml(path, root=tree)
+
+
 def _side(root: Path, tree: Path, path: Path) -> Side:
-    file = read_yaml(path, root=tree)
+    file = _read_own(tree, path)
     run = validate(RunFile, file.data, file.place)
     refuse_first((*_key_problems(run), *_mapping_problems(run)), file.place)
     target = _inside(file, "flow", path.parent / run.flow, tree / "flows")
@@ -140,7 +151,7 @@ def _framework(root: Path, tree: Path, file: YamlFile, target: Path, folder: Pat
 
 def _inside(file: YamlFile, key: str, path: Path, limit: Path) -> Path:
     """`path` without `..`; refused if it, or a link on its way, leads out of `limit`."""
-    real = path.resolve()
+    real = real_path(path)
     if not real.is_relative_to(limit.resolve()):
         name = "flows/" if limit.name == "flows" else "the project"
         raise ConfigurationError(f"{file.data.get(key)!r} leaves {name}.", at=file.place((key,)))

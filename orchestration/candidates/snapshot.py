@@ -20,15 +20,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestration.candidates.checkout import Checkout, checkout, files_of
-from orchestration.candidates.files import Area, read_files
-from orchestration.candidates.manifest import MANIFEST, Manifest, is_intact
+from orchestration.candidates.files import Area, links_in, read_files, real_path, trail
+from orchestration.candidates.manifest import MANIFEST, Manifest, candidate_id, is_intact
 from orchestration.candidates.project import EVALUATION, RUN, SPEC, Project, Side, read_project
 from orchestration.errors import ConfigurationError, Place
-from orchestration.locks import lock_for
+from orchestration.locks import lock_for, sources_of
 from orchestration.values import Candidate, Json, sha256
 from orchestration.yaml_files import shown
 
-ID_LENGTH = 32
 UNFINISHED_SECONDS = 3600  # a temporary folder this old belongs to a killed process
 
 
@@ -60,7 +59,7 @@ def _take(root: Path, tree: Path, state: Path, name: str, git: Checkout) -> Cand
     project = read_project(root, tree, name)
     try:
         files = _files(root, state, project, git)
-        manifest = _manifest(project, files, git)
+        manifest = _manifest(project, files, git, dirty=git.is_dirty(_own_paths(root, project, git)))
         folder = state / "candidates" / manifest.candidate.id
         if not is_intact(folder, manifest.files):
             _write(folder, files, manifest)
@@ -75,13 +74,12 @@ def _take(root: Path, tree: Path, state: Path, name: str, git: Checkout) -> Cand
 def _files(root: Path, state: Path, project: Project, git: Checkout) -> dict[str, bytes]:
     """Every file of the candidate by its path in it."""
     evaluation = project.evaluation
-    files = _below("flow", _flow_files(project, project.flow, git)) | _below(
-        "deployments", _deployment_files(project, git)
-    )
+    files = _below("flow", read_files(project.flow.folder, _flow_area(project, project.flow, git)))
+    files |= _below("deployments", _deployment_files(project, git))
     files |= {SPEC: project.spec_file.text.encode(), RUN: project.flow.file.text.encode()}
     files |= {"data.jsonl": project.data.content, "lock.txt": _lock(root, state, project, project.flow)}
     if evaluation:
-        files |= _below("evaluator", _flow_files(project, evaluation, git))
+        files |= _below("evaluator", read_files(evaluation.folder, _flow_area(project, evaluation, git)))
         files |= {EVALUATION: evaluation.file.text.encode()}
         files |= {"evaluator-lock.txt": _lock(root, state, project, evaluation)}
     return files
@@ -91,34 +89,40 @@ def _lock(root: Path, state: Path, project: Project, side: Side) -> bytes:
     return lock_for(root, side.folder, state=state, tree=project.tree).encode()
 
 
-def _flow_files(project: Project, side: Side, git: Checkout) -> Mapping[str, bytes]:
-    """The files of one flow, without data, specifications and the other flow, which have places of their own."""
+def _flow_area(project: Project, side: Side, git: Checkout) -> Area:
+    """One flow's files are those without data, specifications and the other flow, which have places of their own."""
     folders = {project.flow.folder} | ({project.evaluation.folder} if project.evaluation else set())
     nested = {folder for folder in folders if folder != side.folder and folder.is_relative_to(side.folder)}
     own = {project.folder / name for name in (SPEC, RUN, EVALUATION)}
-    skipped = frozenset(path.resolve() for path in (*nested, *own, *project.data_paths))
-    return read_files(side.folder, Area(project.tree, (project.tree / "flows").resolve(), skipped, git.ignored))
+    skipped = frozenset(real_path(path) for path in (*nested, *own, *project.data_paths))
+    return Area(project.tree, (project.tree / "flows").resolve(), skipped, git.ignored)
 
 
 def _deployment_files(project: Project, git: Checkout) -> Mapping[str, bytes]:
-    folder = project.tree / "deployments" / project.name
-    if not folder.is_dir():
-        return {}
-    return read_files(folder, Area(project.tree, (project.tree / "deployments").resolve(), ignored=git.ignored))
+    folder = _deployment_folder(project)
+    return read_files(folder, _deployment_area(project, git)) if folder.is_dir() else {}
+
+
+def _deployment_folder(project: Project) -> Path:
+    return project.tree / "deployments" / project.name
+
+
+def _deployment_area(project: Project, git: Checkout) -> Area:
+    return Area(project.tree, (project.tree / "deployments").resolve(), ignored=git.ignored)
 
 
 def _below(folder: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
     return {f"{folder}/{path}": content for path, content in files.items()}
 
 
-def _manifest(project: Project, files: Mapping[str, bytes], git: Checkout) -> Manifest:
+def _manifest(project: Project, files: Mapping[str, bytes], git: Checkout, *, dirty: bool) -> Manifest:
     hashes = {path: sha256(content) for path, content in sorted(files.items())}
     evaluation = project.evaluation
     candidate = Candidate(
         prompt_flow=project.name,
-        id=sha256({"prompt_flow": project.name, "files": hashes})[:ID_LENGTH],
+        id=candidate_id(project.name, hashes),
         commit=git.commit,
-        dirty=git.is_dirty(_own_paths(project)),
+        dirty=dirty,
         content_hash=_hash(hashes, ("flow/", "deployments/", "lock.txt"), project.flow.run.variant),
         data_hash=hashes["data.jsonl"],
         evaluator_hash=_hash(hashes, ("evaluator/", "evaluator-lock.txt"), evaluation.run.variant)
@@ -147,11 +151,17 @@ def _rules(project: Project) -> Json:
     return {"spec": project.spec_file.data, "mappings": [s.run.column_mapping if s else None for s in sides]}
 
 
-def _own_paths(project: Project) -> list[str]:
-    """What decides about this candidate, as paths of the project."""
-    folders = [project.folder, project.flow.folder, project.tree / "deployments" / project.name, *project.data_paths]
-    folders += [project.evaluation.folder] if project.evaluation else []
-    return [shown(path, project.tree) for path in folders]
+def _own_paths(root: Path, project: Project, git: Checkout) -> set[str]:
+    """What decides about this candidate, as paths of the project: also each link on the way, and what it leads to."""
+    tree, deployments = project.tree, _deployment_folder(project)
+    sides = {RUN: project.flow} | ({EVALUATION: project.evaluation} if project.evaluation else {})
+    paths = [project.folder, deployments, *(project.folder / name for name in (SPEC, *sides))]
+    if deployments.is_dir():
+        paths += links_in(deployments, _deployment_area(project, git))
+    for side in sides.values():
+        paths += [side.folder, *side.named(tree), *links_in(side.folder, _flow_area(project, side, git))]
+        paths += [path for path in sources_of(root, side.folder) if path.is_relative_to(tree)]
+    return {shown(step, tree.resolve()) for path in paths for step in trail(path, tree)}
 
 
 def _write(folder: Path, files: Mapping[str, bytes], manifest: Manifest) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from orchestration.cli import workspace_connection
 from orchestration.cli.ask import confirmed
 from orchestration.cli.options import AsJson, Environment, Yes
 from orchestration.cli.reply import Exit, Reply
@@ -60,18 +61,24 @@ def create(
     model: Model = None,
     api_version: Annotated[str | None, Parameter(help="Azure OpenAI's api-version.")] = None,
     key_stdin: Annotated[bool, Parameter(negative="", help="Read the key from standard input.")] = False,
+    entra: Annotated[bool, Parameter(negative="", help="Azure: no key, whoever calls the model signs in.")] = False,
     environment: Environment = "local",
     yes: Yes = False,
     json: AsJson = False,
 ) -> Reply:
     """Create or change a connection: its entry in config/<environment>.yaml, its key and address in .env.
 
-    The key is asked for on the terminal, or read from standard input: it is never an argument. Shows what it
-    changes and asks; without a terminal it needs --yes. Comments in both files stay.
+    With `platform: azure` the workspace keeps it: its connection is created, or gets the new key, and only its name
+    is written. The key is asked for on the terminal, or read from standard input: it is never an argument. Shows what
+    it changes and asks; without a terminal it needs --yes. Comments in both files stay.
 
     Example: sluice connections create aoai -e dev --api-base https://my-resource.openai.azure.com --model gpt-4o-mini
     """
     settings, wanted = _settings(environment), Wanted(name, kind, api_base, model, api_version)
+    if settings.platform == "azure":
+        return workspace_connection.create(settings, wanted, key_stdin=key_stdin, entra=entra, yes=yes)
+    if entra:
+        raise ConfigurationError("--entra is for environments with platform: azure.", cure="Leave it out.")
     connection_entry.plan_change(settings, wanted, key=None)  # what can't work is refused before the key is asked for
     change = connection_entry.plan_change(settings, wanted, key=_key(settings, wanted, from_stdin=key_stdin))
     data = {"environment": environment, "name": name, "entry": dict(change.entry), "env": list(change.variables)}
@@ -79,6 +86,8 @@ def create(
         return Reply("Nothing was changed.", {**data, "written": False}, Exit.ERROR)
     connection_entry.write_change(change)
     text = f"Written. Next: sluice connections check {name} -e {environment}"
+    if settings.platform == "local":
+        text += f"\nWhat serves already takes it over with: sluice endpoint start -e {environment}"
     return Reply(text, {**data, "written": True})
 
 

@@ -6,17 +6,19 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from orchestration.cli.doctor_services import ports, prefect_server
+from orchestration.cli.doctor_services import damaged_endpoints, ports, prefect_server
 from orchestration.cli.options import AsJson, Environment
 from orchestration.cli.reply import Exit, Reply
 from orchestration.errors import ConfigurationError
 from orchestration.settings import Settings, find_root, load_settings
-from orchestration.steps import doctor_machine, doctor_project
+from orchestration.steps import doctor_azure, doctor_machine, doctor_project
 from orchestration.steps.doctor import Check, Level, checks_text
 
 
 def doctor(*, environment: Environment = "local", json: AsJson = False) -> Reply:
     """Check machine, configuration, prompt flows, connections, ports, versions and services; changes nothing.
+
+    With `platform: azure` also sign-in, workspace, roles, quota, endpoints and models, the latter by one tiny request.
 
     Exit codes: 0 without a FAIL, 64 if the configuration is at fault, else 1.
 
@@ -54,5 +56,9 @@ def _of(settings: Settings) -> Iterator[Check]:
     yield from doctor_project.frozen_images(settings.root)
     today = datetime.now(UTC).date()
     yield doctor_project.retirement(doctor_project.frameworks_used(settings.root), today=today)
+    if settings.platform == "azure":
+        yield from doctor_azure.azure(settings)
+    else:
+        yield from damaged_endpoints(settings)
     yield from ports(settings)
     yield prefect_server(settings.root, settings.state)

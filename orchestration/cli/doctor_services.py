@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 
-from orchestration.platforms import open_platform
+from orchestration.platforms.base import DAMAGED, SUCCEEDED
+from orchestration.platforms.names import endpoint_name
 from orchestration.prefect_flows.private_server import Server, credentials, find_server
 from orchestration.settings import Settings
-from orchestration.steps import serving
+from orchestration.steps import endpoints
 from orchestration.steps.doctor import Check, fail, ok, warn
+from orchestration.steps.prepare import ALL
 
 SECONDS = 5.0
+ANOTHER = "Choose another, or 0 for any free one."
 ROUTE = "admin/version"  # /health alone is 200 on a server whose routes are all broken
 
 
@@ -34,16 +36,19 @@ def prefect_server(root: Path, state: Path) -> Check:
 
 
 def ports(settings: Settings) -> Iterator[Check]:
-    """Fixed ports must be free, or ours."""
-    ours = _our_ports(settings)
-    for key, host, port in (
-        ("endpoint.port", settings.endpoint.host, settings.endpoint.port),
-        ("prefect.port", "127.0.0.1", settings.prefect.port),
-    ):
-        if port:
-            yield _port(key, host, port, ours)
-    if not settings.endpoint.port and not settings.prefect.port:
+    """Fixed ports must be free, or used by what they are meant for."""
+    own = settings.endpoint.port and settings.platform == "local"
+    if own:
+        yield _endpoint_port(settings)
+    if settings.prefect.port:
+        yield _prefect_port(settings)
+    if not own and not settings.prefect.port:
         yield ok("ports", "free ones are taken as they are needed")
+
+
+def damaged_endpoints(settings: Settings) -> Iterator[Check]:
+    """Endpoints that can't be read: they can only be removed."""
+    yield from (fail("endpoint", each["message"]) for each in endpoints.listed(settings) if each["state"] == DAMAGED)
 
 
 def _judged(server: Server, answer: httpx.Response, stranger: int) -> Check:
@@ -62,23 +67,27 @@ def _cure(server: Server) -> str:
     return "sluice down, then sluice run" if server.own else "Check PREFECT_API_URL, or unset it."
 
 
-def _our_ports(settings: Settings) -> set[int]:
-    urls = [each["url"] for each in serving.overview(open_platform(settings), settings.environment)]
-    server = find_server(settings.root, settings.state)
-    if server is not None and server.own:
-        urls.append(server.api_url)
-    return {port for url in urls if (port := urlsplit(url).port)}
+def _endpoint_port(settings: Settings) -> Check:
+    port, default = settings.endpoint.port, settings.default_prompt_flow
+    user = next((e["name"] for e in endpoints.listed(settings) if _listens(e["url"], port, e["state"])), None)
+    if user is None:
+        return _port(f"endpoint.port {port}", settings.endpoint.host, port)
+    if default in (ALL, user) or user == (settings.endpoint.name or endpoint_name(default, settings.environment)):
+        return ok("ports", f"endpoint.port {port} is in use by endpoint {user}")
+    return fail("ports", f"endpoint.port {port} is in use by endpoint {user}, not by that of {default}", ANOTHER)
 
 
-def _port(key: str, host: str, port: int, ours: set[int]) -> Check:
-    if port in ours:
-        return ok("ports", f"{key} {port} is in use by this project")
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            return fail(
-                "ports", f"{key} {port} can't be used: {error.strerror}", "Choose another, or 0 for any free one."
-            )
-    return ok("ports", f"{key} {port} is free")
+def _prefect_port(settings: Settings) -> Check:
+    port, server = settings.prefect.port, find_server(settings.root, settings.state)
+    if server is not None and server.own and urlsplit(server.api_url).port == port:
+        return ok("ports", f"prefect.port {port} is in use by this project")
+    return _port(f"prefect.port {port}", "127.0.0.1", port)
+
+
+def _listens(url: str, port: int, state: str) -> bool:
+    return state == SUCCEEDED and urlsplit(url).port == port
+
+
+def _port(what: str, host: str, port: int) -> Check:
+    problem = endpoints.port_problem(host, port)
+    return fail("ports", f"{what} can't be used: {problem}", ANOTHER) if problem else ok("ports", f"{what} is free")

@@ -33,9 +33,7 @@ def list_(*, environment: AnyEnvironment = None, json: AsJson = False) -> Reply:
 
     Example: sluice endpoint list -e dev
     """
-    found = [
-        each for settings in endpoints.settings_of(find_root(), environment) for each in endpoints.listed(settings)
-    ]
+    found = endpoints.listed_in(endpoints.settings_of(find_root(), environment))
     lines = [line for each in found for line in overview_text(each)] or ["No endpoint. Next: sluice run"]
     return Reply("\n".join(lines), {"endpoints": found})
 
@@ -51,7 +49,7 @@ def start(name: OptionalName = None, *, environment: AnyEnvironment = None, json
     root = find_root()
     chosen = endpoints.settings_of(root, environment or ("local" if name else None))
     problems = {place: why for settings in chosen for place, why in endpoints.start(settings, name).items()}
-    found = [each for settings in chosen for each in endpoints.listed(settings)]
+    found = endpoints.listed_in(chosen)
     lines = [line for each in found for line in overview_text(each)] or ["No endpoint. Next: sluice run"]
     lines += [f"Not started: {place}: {why}" for place, why in problems.items()]
     return Reply("\n".join(lines), {"endpoints": found, "problems": problems}, Exit.ERROR if problems else Exit.OK)

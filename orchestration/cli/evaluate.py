@@ -15,10 +15,11 @@ from orchestration.cli.reply import Exit, Reply
 from orchestration.evaluation.engine import evaluate as run_evaluation
 from orchestration.evaluation.progress import ProgressLine
 from orchestration.steps import evaluate as steps
-from orchestration.steps import outcome, prepare
+from orchestration.steps import failures, outcome, prepare
 from orchestration.steps.evaluate import Judged
 from orchestration.steps.page import write_page
 from orchestration.steps.report import release_text
+from orchestration.steps.users_words import in_the_users_words
 from orchestration.steps.work import Work
 from orchestration.values import Evaluation, Request, Verdict, as_json
 
@@ -46,7 +47,7 @@ def evaluate(
 
     Needs neither Prefect nor MLflow. Exit codes: 0 PASS, 2 FAIL, 3 INCONCLUSIVE, 4 BROKEN.
 
-    Example: sluice evaluate web_classification -e dev --variant '${classify_with_llm.variant_1}'
+    Example: sluice evaluate web_classification -e dev --variant '${classify.variant_1}'
     """
     answers = [
         _one(request, no_grade=no_grade, data=data, variant=variant, open_page=open_page)
@@ -64,12 +65,11 @@ def _one(request: Request, *, no_grade: bool, data: Path | None, variant: str | 
     runtimes = prepare.build_runtimes(work, progress=_say)
     job = steps.evaluation_job(work, runtimes)
     if data is not None:
-        job = replace(job, data=data)
-    if variant is not None:
-        job = replace(job, flow=replace(job.flow, variant=variant))
+        job = replace(job, data=data, data_name=str(data))
+    job = steps.with_variant(job, variant)
     if no_grade:
         job = replace(job, evaluator=None)
-    with ProgressLine() as progress:
+    with ProgressLine() as progress, in_the_users_words(work):
         evaluation = run_evaluation(job, progress=progress)
     watch.lap("evaluate")
     page = (
@@ -103,7 +103,8 @@ def _rows_only(work: Work, evaluation: Evaluation) -> Reply:
         }
         for r in evaluation.rows
     ]
-    text = f"{work.label}: {counts['completed']} of {counts['expected']} rows completed, {counts['failed']} failed"
+    head = f"{work.label}: {counts['completed']} of {counts['expected']} rows completed, {counts['failed']} failed"
+    text = "\n  ".join((head, *failures.messages(work, evaluation)))
     data = {"prompt_flow": work.candidate.prompt_flow, "rows": counts, "results": rows}
     return Reply(text, data, Exit.OK if not evaluation.failed else Exit.BROKEN)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from cyclopts import App, CycloptsError, UnknownCommandError
@@ -36,6 +38,16 @@ COMMANDS = {
     "doctor": ("doctor", "Check machine, configuration, connections, ports, versions."),
 }
 HELP_FLAGS = frozenset({"--help", "-h"})
+YES = frozenset({"--json", "--json=true", "--json=t", "--json=yes", "--json=y", "--json=1"})  # as the parser takes them
+# The machine's fault, not a bug: what is wrong, and what to do.
+CURES = {
+    errno.ENOSPC: "Make room: sluice doctor says how much is left, docs/environments.md what may be deleted.",
+    errno.EDQUOT: "Make room: docs/environments.md says what may be deleted.",
+    errno.EROFS: "Set state_folder in config/base.yaml to a place that can be written to.",
+    errno.EACCES: "Check who owns it: sluice doctor",
+    errno.EPERM: "Check who owns it: sluice doctor",
+    errno.EMFILE: "Raise the limit: ulimit -n 4096",
+}
 
 
 def build_app(called: str = "") -> App:
@@ -54,7 +66,7 @@ def build_app(called: str = "") -> App:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    as_json = "--json" in given and not HELP_FLAGS & set(given)
+    as_json = any(each.lower() in YES for each in given) and not HELP_FLAGS & set(given)
     try:
         try:
             return _print(_call(given), as_json=as_json)
@@ -73,14 +85,19 @@ def _explained(error: BaseException, given: Sequence[str]) -> tuple[str, str, Ex
         return (*_unknown_command(error), Exit.USAGE)
     if isinstance(error, CycloptsError):
         return _one_line(error), _see_help(given), Exit.USAGE
-    if isinstance(error, ConfigurationError):
-        return error.message, error.cure, Exit.USAGE
     if isinstance(error, SluiceError):
-        return error.message, error.cure, Exit.ERROR
+        return error.message, error.cure, Exit.USAGE if isinstance(error, ConfigurationError) else Exit.ERROR
     if isinstance(error, KeyboardInterrupt):
         return "Interrupted.", "Run the same command again: finished rows are kept.", Exit.INTERRUPTED
+    if isinstance(error, OSError) and error.errno in CURES:
+        return _fault_of_the_machine(error), CURES[error.errno], Exit.ERROR
     traceback.print_exception(error)
     return f"{type(error).__name__}: {error}", "This is a bug.", Exit.ERROR
+
+
+def _fault_of_the_machine(error: OSError) -> str:
+    where = " -> ".join(str(name) for name in (error.filename, error.filename2) if name)
+    return f"{where}: {error.strerror}." if where else f"{error.strerror}."
 
 
 def _call(given: Sequence[str]) -> Reply | None:
@@ -88,8 +105,24 @@ def _call(given: Sequence[str]) -> Reply | None:
     if given and not given[0].startswith("-") and given[0] not in COMMANDS:
         raise UnknownCommandError(unused_tokens=[given[0]])
     app = build_app(given[0] if given else "")
-    answer = app(list(given), exit_on_error=False, print_error=False, result_action="return_value")
+    with _blocks(given):
+        answer = app(list(given), exit_on_error=False, print_error=False, result_action="return_value")
     return answer if isinstance(answer, Reply) else None
+
+
+def _blocks(given: Sequence[str]) -> AbstractContextManager[None]:
+    """References to Prefect blocks can be resolved in every command; explaining one must not cost the imports for it."""
+    if not given or given[0].startswith("-") or HELP_FLAGS & set(given):
+        return nullcontext()
+    from orchestration.references import using_blocks  # noqa: PLC0415
+
+    return using_blocks(_read_block)
+
+
+def _read_block(reference: str) -> str | None:
+    from orchestration.cli.block_layer import read_block  # noqa: PLC0415 - only where a reference to one is met
+
+    return read_block(reference)
 
 
 def _print(reply: Reply | None, *, as_json: bool) -> int:
@@ -117,6 +150,9 @@ def _unknown_command(error: UnknownCommandError) -> tuple[str, str]:
     token = (error.unused_tokens or [""])[0]
     path = " ".join(error.command_chain or ())
     known = [name for name in error.app if not name.startswith("-")] if path and error.app else list(COMMANDS)
+    if token.startswith("-"):
+        needs = f"{path} needs a command before {token}." if path else f"{token} needs a command before it."
+        return needs, f"There is {', '.join(sorted(known))}."
     return f"there is no command {f'{path} {token}'.strip()!r}.", nearest(token, known)
 
 

@@ -6,6 +6,7 @@ import json as jsonlib
 from typing import Annotated, Any
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from orchestration.cli.options import AsJson, Environment, OnePromptFlow
 from orchestration.cli.reply import Exit, Reply
@@ -45,7 +46,7 @@ def logs(
     prompt_flow: OnePromptFlow = None,
     *,
     deployment: Deployment = "",
-    lines: Annotated[int, Parameter(help="How many of the last lines.")] = 50,
+    lines: Annotated[int, Parameter(help="How many of the last lines.", validator=Number(gte=1))] = 50,
     environment: Environment = "local",
     json: AsJson = False,
 ) -> Reply:
@@ -54,7 +55,7 @@ def logs(
     Example: sluice logs named_entity_recognition --lines 20
     """
     target = operate.target(environment, prompt_flow)
-    name = deployment or target.serving()
+    name = target.check_deployment(deployment or target.serving())
     text = target.platform.logs(OnlineDeployment.kind, name, endpoint=target.endpoint, lines=lines)
     return Reply(text, {"endpoint": target.endpoint, "deployment": name, "lines": text.splitlines()})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from orchestration.cli.block_layer import block_layer
 from orchestration.cli.options import AsJson, Commit, Environment, Fresh, PromptFlowName
 from orchestration.cli.reply import Reply
-from orchestration.steps import prepare
+from orchestration.steps import endpoints, prepare
 from orchestration.steps.look import looked_at
 from orchestration.steps.plan import Plan, make_plan
 from orchestration.steps.plan_text import plan_text
@@ -33,4 +33,5 @@ def plan(
 
 def _plan(request: Request) -> Plan:
     with block_layer(request.environment) as block, looked_at(request, block=block) as work:
+        endpoints.check(work.settings, work.endpoint)
         return make_plan(work)

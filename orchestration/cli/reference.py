@@ -31,8 +31,8 @@ What is set in several places counts in this order: command line, block `sluice-
 `config/<environment>.yaml`, `config/base.yaml`, default. Keys are merged, lists are replaced; a connection that names its
 `kind` replaces the whole entry below it. Unknown keys and wrong types are refused with file, line and key.
 
-A value under `api_key`, `secrets` or `api_base` may be a reference: `{env: NAME}` (an environment variable, or a line of
-`.env`), `{file: PATH}`, or `{block: TYPE/NAME}` (a Prefect block). Keys themselves never stand in these files.
+Where a value may be a reference it is `{env: NAME}` (an environment variable, or a line of `.env`), `{file: PATH}`,
+`{block: TYPE/NAME}` or `{block: TYPE/NAME/FIELD}` (a Prefect block). Keys themselves never stand in these files.
 """
 SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`config/base.yaml` and `config/<environment>.yaml`", SettingsFile),

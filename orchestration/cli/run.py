@@ -13,7 +13,7 @@ from orchestration.cli.reply import Exit, Reply
 from orchestration.platforms import open_platform
 from orchestration.prefect_flows.private_server import Server, ensure_server, find_server
 from orchestration.settings import parse_overrides
-from orchestration.steps import evaluate, prepare
+from orchestration.steps import endpoints, evaluate, prepare
 from orchestration.steps.report import release_text
 from orchestration.steps.work import Work
 from orchestration.values import Outcome, Release, Request, as_json
@@ -55,7 +55,9 @@ def run(
         # Prefect reads its settings when it is imported, so only now.
         from orchestration.prefect_flows import in_process  # noqa: PLC0415
 
-        releases = in_process.run(Request(prompt_flow or "", environment, commit, fresh), overrides)
+        releases = in_process.run(
+            Request(prompt_flow or "", environment, commit, fresh), overrides, own_server=server.own
+        )
         interruption.check()
     answer = reply(releases)
     return replace(answer, text="\n".join([answer.text, *_hints(works, releases), f"  Prefect   {server.ui_url}"]))
@@ -63,6 +65,7 @@ def run(
 
 def _check(work: Work) -> None:
     """Open the flows once before anything is started or created; keys in Prefect blocks can't be read yet."""
+    endpoints.check(work.settings, work.endpoint)
     if prepare.needs_blocks(work):
         return
     evaluate.check(work, prepare.build_runtimes(work, progress=_say))

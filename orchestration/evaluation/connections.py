@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from orchestration.errors import ConfigurationError
 from orchestration.evaluation.job import EvaluationJob
+from orchestration.redaction import Redactor, texts_in
 from orchestration.values import Json
 
 if TYPE_CHECKING:
@@ -18,10 +19,14 @@ DUMMY_KEY = "sluice"  # SDKs want some key; the proxy replaces it by the real on
 
 
 class Connections:
-    """Descriptions for `open`, and what the model proxy knows. Whoever makes them owes them `close`."""
+    """Descriptions for `open`, and what the model proxy knows. Whoever makes them owes them `close`.
+
+    `redactor` knows every secret of the connections: nothing of them may come back from user code.
+    """
 
     def __init__(self, job: EvaluationJob) -> None:
         self._job = job
+        self.redactor = Redactor(_secrets(job))
         self._lock = asyncio.Lock()
         self._proxy: ModelProxy | None = None
 
@@ -68,3 +73,10 @@ class Connections:
         if url is None:
             return dict(connection)
         return {**connection, "base_url": url, "api_key": DUMMY_KEY}
+
+
+def _secrets(job: EvaluationJob) -> Iterator[str]:
+    """Those of custom connections, and the keys of models: user code never has them, but a provider may repeat them."""
+    for connection in job.connections.values():
+        yield from texts_in(connection.get("secrets"))
+    yield from (upstream.api_key for upstream in job.upstreams.values() if upstream.api_key)

@@ -46,7 +46,7 @@ def _texts(path: Path, name: str) -> Iterator[tuple[int, str]]:
         content = path.read_bytes()
     except OSError as error:
         raise ConfigurationError(
-            f"the data can't be read: {error.strerror}.", at=Place(name), cure="Check `data:` in run.yml."
+            f"the data can't be read: {error.strerror}.", at=Place(name), cure="Check the path."
         ) from None
     for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
         try:

@@ -108,6 +108,7 @@ async def _evaluate(job: EvaluationJob, progress: Callable[[Progress], None] | N
         rows=grades.rows,
         logged=grades.logged,
         stopped=grades.stopped,
+        aggregation_error=grades.error,
         seconds=time.monotonic() - began,
         usage=usage,
     )

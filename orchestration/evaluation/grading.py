@@ -14,14 +14,20 @@ from orchestration.evaluation.outcomes import declared
 from orchestration.evaluation.rows import digest, store_keys
 from orchestration.values import GradedRow, Json, Row, RowError, RowResult, Status
 
+RAISED = "Raised"  # the code of errors whose message is user code's
+
 
 @dataclass(frozen=True)
 class Grades:
-    """What the evaluator said of each row, what it logged over all, and why it was stopped early, if it was."""
+    """What the evaluator said of each row, what it logged over all, and why it was stopped early, if it was.
+
+    `error` is what its aggregation raised: that belongs to no decision, since it may repeat the data.
+    """
 
     rows: tuple[GradedRow, ...]
     logged: Mapping[str, Json]
     stopped: str | None
+    error: RowError | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,10 @@ class Grader:
         try:
             logged = await self.desk.session.aggregate(**lists)
         except RunnerFailed as error:
-            return Grades(table, {}, f"the evaluator's aggregation failed: {error}")
+            stopped, raised = "the evaluator's aggregation failed", RowError(error.code, error.reason, error.where)
+            if error.code == RAISED:
+                return Grades(table, {}, f"{stopped}: {' at '.join(filter(None, (RAISED, error.where)))}", raised)
+            return Grades(table, {}, f"{stopped}: {error}")
         self.desk.store.put(key, logged)
         return Grades(table, logged, None)
 

@@ -18,15 +18,16 @@ if TYPE_CHECKING:  # the model proxy brings aiohttp with it, which most evaluati
 class Subject:
     """A prompt flow or its evaluator, and the runtime in which it runs.
 
-    `mapping` is its `column_mapping` (None: columns of the same names), `places` says where each mapped
-    input stands in which file, `mapping_file` names the file as a whole. `environment` is added to the
-    few variables that a runner gets; nothing secret belongs there.
+    `runtime` is that one's key: the hash of requirements, runner and interpreter. `mapping` is its
+    `column_mapping` (None: columns of the same names), `places` says where each mapped input stands in which
+    file, `mapping_file` names the file as a whole. `environment` is added to the few variables that a runner
+    gets; nothing secret belongs there.
     """
 
     folder: Path
     python: Path
     content_hash: str
-    lock_hash: str = ""
+    runtime: str = ""
     variant: str | None = None
     overrides: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     mapping: Mapping[str, Json] | None = None
@@ -46,6 +47,7 @@ class EvaluationJob:
     data                    JSON lines, one object per row
     data_name               how errors name the data file (empty: its path)
     key                     column that names a row (None: the hash of the row's inputs)
+    binding_hash            what decides an answer besides content and inputs: names, addresses, models
     connections             name -> description as in docs/runner-protocol.md; of an `llm` connection the engine
                             fills in `base_url` and `api_key` from the model proxy
     upstreams               name -> where the model proxy sends the calls of that `llm` connection

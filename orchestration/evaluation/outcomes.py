@@ -77,8 +77,11 @@ def _unkeepable(output: Mapping[str, Any]) -> str:
 
 
 def read_tokens(tokens: Mapping[str, Any]) -> Tokens:
-    """Tokens as the protocol writes them; what the provider didn't count is 0."""
-    return Tokens(int(tokens.get("prompt") or 0), int(tokens.get("completion") or 0))
+    """Tokens as the protocol writes them; what the provider didn't count is 0. Raises `ValueError` below 0."""
+    read = Tokens(int(tokens.get("prompt") or 0), int(tokens.get("completion") or 0))
+    if min(read.prompt, read.completion) < 0:
+        raise ValueError("fewer than 0 tokens")
+    return read
 
 
 def declared(output: Mapping[str, Json] | None) -> Mapping[str, Json] | None:

@@ -8,29 +8,36 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import queue
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from orchestration.databases import holds_something, is_damage, read_only
 from orchestration.errors import EvaluationBroken
 
 FILE = "rows.sqlite"
 FLUSH_SECONDS = 0.05  # what a kill -9 loses at most
 BUSY_SECONDS = 30.0
+CURE = "Check disk space and permissions, or remove it: only time is lost."
 _MAX_VARIABLES = 500
 _TABLE = "CREATE TABLE IF NOT EXISTS answers_1 (key TEXT PRIMARY KEY, value TEXT NOT NULL, at REAL NOT NULL)"
 _INSERT = "INSERT OR REPLACE INTO answers_1 VALUES (?, ?, ?)"
 
+_log = logging.getLogger(__name__)
+
 Entry = tuple[str, str, float]
+T = TypeVar("T")
 
 
 class RowStore:
-    """Answers by key. `say` gets a sentence when an unusable file was put aside.
+    """Answers by key. `say` gets a sentence when a damaged file was put aside; a new one takes its place.
 
     Values are written by a thread of the store's own, many in one transaction. Raises `EvaluationBroken` when the
     file can't be opened, read or written; for a write that is with the next `put`, or with `close`.
@@ -51,7 +58,7 @@ class RowStore:
     def get(self, keys: Sequence[str]) -> dict[str, Any]:
         """The stored values of those keys that have one."""
         with self._explained(), self._lock:
-            return dict(_select(self._database, keys))
+            return self._or_anew(lambda: dict(_select(self._database, keys)))
 
     def put(self, key: str, value: Any) -> None:
         """Store a value within about `FLUSH_SECONDS`."""
@@ -61,6 +68,11 @@ class RowStore:
             self._writer = threading.Thread(target=self._write_all, name="row store", daemon=True)
             self._writer.start()
         self._queue.put((key, json.dumps(value, separators=(",", ":")), time.time()))
+
+    def forget_since(self, moment: float) -> None:
+        """Remove what was stored from then on (seconds since the epoch)."""
+        with self._explained(), self._lock, self._database:
+            self._database.execute("DELETE FROM answers_1 WHERE at >= ?", (moment,))
 
     def close(self) -> None:
         """Write what waits and close the file."""
@@ -82,16 +94,32 @@ class RowStore:
                 batch.append(self._queue.get())
             ended = None in batch
             try:
-                with self._explained(), self._lock, self._database:
-                    self._database.executemany(_INSERT, [entry for entry in batch if entry is not None])
+                with self._explained(), self._lock:
+                    self._or_anew(partial(self._write, [entry for entry in batch if entry is not None]))
             except EvaluationBroken as error:
                 self._failure = error
+
+    def _write(self, entries: Sequence[Entry]) -> None:
+        with self._database:
+            self._database.executemany(_INSERT, entries)
+
+    def _or_anew(self, work: Callable[[], T]) -> T:
+        """What `work` returns; done again on a new file if this one proves to be damaged."""
+        try:
+            return work()
+        except sqlite3.Error as error:
+            if not is_damage(error):
+                raise
+        self._database.close()
+        self._put_aside()
+        self._database = _connect(self.path)
+        return work()
 
     def _open(self) -> sqlite3.Connection:
         try:
             return _connect(self.path)
-        except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorname", "") != "SQLITE_NOTADB":
+        except sqlite3.Error as error:
+            if not is_damage(error):
                 raise
         self._put_aside()
         return _connect(self.path)
@@ -101,14 +129,13 @@ class RowStore:
         from filelock import FileLock  # noqa: PLC0415 - costs start-up time
 
         with FileLock(f"{self.path}.lock"):
-            try:
-                _connect(self.path).close()
-            except sqlite3.DatabaseError:
-                aside = self.path.with_name(f"{FILE}.unreadable-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}")
-                self.path.rename(aside)
-                for tail in ("-wal", "-shm"):
-                    self.path.with_name(FILE + tail).unlink(missing_ok=True)
-                self._say(f"{self.path} is no database; it is now {aside.name} and all rows run again.")
+            if _is_sound(self.path):
+                return
+            aside = self.path.with_name(f"{FILE}.unreadable-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}")
+            self.path.rename(aside)
+            for tail in ("-wal", "-shm"):
+                self.path.with_name(FILE + tail).unlink(missing_ok=True)
+            self._say(f"{self.path} is damaged; it is now {aside.name} and all rows run again.")
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -117,25 +144,35 @@ class RowStore:
         except (sqlite3.Error, OSError, ValueError) as error:
             raise EvaluationBroken(
                 f"the row store {self.path} can't be used: {error}.",
-                cure="Check disk space and permissions; if it is damaged, remove it: only time is lost.",
+                cure=CURE,
             ) from error
 
 
 def look_up(folder: Path, keys: Sequence[str]) -> dict[str, Any]:
-    """The stored values of those keys that have one, without creating or changing a file; none if there is no store.
+    """The stored values of those keys that have one, without creating or changing a file.
 
-    Raises `EvaluationBroken` if the file can't be read.
+    Nothing if there is no store, or a damaged one, which the next evaluation puts aside. Raises `EvaluationBroken`
+    if the file can't be read.
     """
     path = folder / FILE
-    if not path.is_file():
+    if not holds_something(path):
         return {}
-    # Without a journal nobody writes, and `immutable` keeps sqlite from making one; with it, its files are there already.
-    mode = "mode=ro" if path.with_name(f"{FILE}-wal").exists() else "immutable=1"
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", uri=True)) as database:
+        with contextlib.closing(read_only(path)) as database:
             return dict(_select(database, keys))
     except (sqlite3.Error, ValueError) as error:
-        raise EvaluationBroken(f"the row store {path} can't be read: {error}.") from error
+        if isinstance(error, sqlite3.Error) and is_damage(error):
+            return {}
+        raise EvaluationBroken(f"the row store {path} can't be read: {error}.", cure=CURE) from error
+
+
+def forget_since(folder: Path, moment: float) -> None:
+    """Remove what was stored from then on (seconds since the epoch), whoever stored it: it only has to be run again."""
+    store = RowStore(folder, say=_log.warning)
+    try:
+        store.forget_since(moment)
+    finally:
+        store.close()
 
 
 def _select(database: sqlite3.Connection, keys: Sequence[str]) -> Iterator[tuple[str, Any]]:
@@ -145,6 +182,14 @@ def _select(database: sqlite3.Connection, keys: Sequence[str]) -> Iterator[tuple
         query = f"SELECT key, value FROM answers_1 WHERE key IN ({marks})"  # noqa: S608 - marks only
         for key, value in database.execute(query, some):
             yield key, json.loads(value)
+
+
+def _is_sound(path: Path) -> bool:
+    try:
+        with contextlib.closing(_connect(path)) as database:
+            return bool(database.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
+    except sqlite3.Error as error:
+        return not is_damage(error)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

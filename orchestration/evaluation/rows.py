@@ -77,7 +77,7 @@ def subject_identity(subject: Subject, binding_hash: str) -> dict[str, Json]:
     """What an answer of this subject depends on, besides the inputs."""
     return {
         "content": subject.content_hash,
-        "lock": subject.lock_hash,
+        "runtime": subject.runtime,
         "binding": binding_hash,
         "variant": subject.variant,
         "overrides": {node: dict(values) for node, values in subject.overrides.items()},

@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, Self
 
 from orchestration.errors import RunnerFailed
 from orchestration.evaluation.description import PROTOCOL, Description, read_description
+from orchestration.evaluation.printed import Printed
 from orchestration.evaluation.runner_process import RunnerProcess, start_process
+from orchestration.redaction import Redactor
 
 Message = dict[str, Any]
 
 READY_SECONDS = 120.0  # a framework's import from a cold disk, on a loaded machine
 CLOSE_SECONDS = 2.0
-BOUND_SECONDS = 1.0
+OURS = frozenset({"type", "id", "ids", "protocol", "status", "seconds", "tokens"})  # fields without words of user code
 _CHUNK = 2**18
 _LIMIT = 2**22  # reading pauses beyond twice this; lines themselves may be of any length
 
@@ -53,10 +54,10 @@ class RunnerClient:
 
     description: Description
 
-    def __init__(self, process: RunnerProcess) -> None:
-        self._process = process
+    def __init__(self, process: RunnerProcess, log: Path, redactor: Redactor) -> None:
+        self._process, self._log, self._redactor = process, log, redactor
+        self._printed = Printed(process.printed, log, redactor)
         self._buffer: list[bytes] = []
-        self._bounded = 0.0  # when the log was last looked at
         self._early: list[Message] = []  # came in one piece with `ready`
         self._broken: str | None = None
         self._failure = ""  # what a runner says when it gives up
@@ -72,17 +73,20 @@ class RunnerClient:
         connections: Callable[[], Awaitable[Mapping[str, Any]]],
         environment: Mapping[str, str],
         log: Path,
+        redactor: Redactor,
         ready_seconds: float = READY_SECONDS,
     ) -> Self:
         """Start a runner and open the flow that `opening` (the fields of `open`, without `connections`) names.
 
-        `connections` is asked once the runner is busy with imports of its own. Raises `RunnerFailed` if the
-        interpreter can't be started, or the flow not be opened within `ready_seconds`, and what `connections` raises.
+        `connections` is asked once the runner is busy with imports of its own. What comes from the runner, the lines
+        in `log` too, comes without the secrets of `redactor`. Raises `RunnerFailed` if the interpreter can't be
+        started, or the flow not be opened within `ready_seconds`, and what `connections` raises.
         """
         try:
-            client = cls(start_process(python, environment=environment, log=log))
+            process = start_process(python, environment=environment)
         except OSError as error:
             raise RunnerFailed("NoRuntime", f"the runtime {python} can't be started: {error.strerror}.") from error
+        client = cls(process, log, redactor)
         try:
             await client._connect()
             client.send([{"type": "prepare", "flow": opening["flow"]}])
@@ -112,7 +116,6 @@ class RunnerClient:
             return early
         while not self._broken:
             chunk = await self._reader.read(_CHUNK)
-            self._bound_log()  # heartbeats see to it that this comes by
             if not chunk:
                 return []
             lines = self._lines(chunk)
@@ -139,8 +142,8 @@ class RunnerClient:
         return self._failure or self.exit_cause or "its pipe was closed"
 
     def kill(self) -> None:
-        self._process.bound_log()
         self._process.kill()
+        self._printed.close()
         if self._writer is not None and not self._writer.is_closing():
             self._writer.abort()  # `close` would wait for a reader that is gone
         if self._input is not None:
@@ -166,13 +169,7 @@ class RunnerClient:
                         str(message.get("code")), str(message.get("message")), where=str(message.get("where") or "")
                     )
         cause = await self.ended()
-        raise RunnerFailed("Died", f"the runner ended before the flow was open ({cause}); see {self._process.log}.")
-
-    def _bound_log(self) -> None:
-        now = time.monotonic()
-        if now > self._bounded + BOUND_SECONDS:
-            self._bounded = now
-            self._process.bound_log()
+        raise RunnerFailed("Died", f"the runner ended before the flow was open ({cause}); see {self._log}.")
 
     def _lines(self, chunk: bytes) -> list[bytes]:
         """The complete lines so far. A line that came in many chunks is joined once, at its end."""
@@ -189,7 +186,7 @@ class RunnerClient:
         messages: list[Message] = []
         for line in lines:
             try:
-                message = json.loads(line)
+                message = self._redacted(line, json.loads(line))
             except (ValueError, RecursionError):
                 message = None
             if not isinstance(message, dict) or "type" not in message:
@@ -199,3 +196,9 @@ class RunnerClient:
                 self._failure = f"{message.get('code')}: {message.get('message')}"
             messages.append(message)
         return messages
+
+    def _redacted(self, line: bytes, message: Any) -> Any:
+        """The message without the secrets that user code was given."""
+        if not isinstance(message, dict) or not self._redactor.is_in(line):
+            return message
+        return {key: value if key in OURS else self._redactor.clean_value(value) for key, value in message.items()}

@@ -1,4 +1,4 @@
-"""The operating system's side of a runner: its session, its few variables, its private home, its log."""
+"""The operating system's side of a runner: its session, its few variables, its private home, its pipes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-LOG_BYTES = 10 * 2**20
-TAIL_BYTES = 2**18
 TERM_SECONDS = 1.0
 KILL_SECONDS = 5.0
 _KEPT = (
@@ -35,13 +33,13 @@ _LOOPBACK = "127.0.0.1,localhost"
 class RunnerProcess:
     """A started `python -m sluice_runner run`, leader of its own session.
 
-    `to_runner` and `from_runner` are this side's ends of the pipes; who takes them over closes them.
+    `to_runner`, `from_runner` and `printed` are this side's ends of the pipes; who takes them over closes them.
     """
 
     process: subprocess.Popen[bytes]
     to_runner: int
     from_runner: int
-    log: Path
+    printed: int
     _home: str
     _killed: bool = field(default=False, init=False)
 
@@ -75,55 +73,40 @@ class RunnerProcess:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(seconds)
 
-    def bound_log(self) -> None:
-        """Keep only the tail of a log that got too long: a flow that prints without end must not fill the disk."""
-        with contextlib.suppress(OSError):
-            if self.log.stat().st_size > LOG_BYTES:
-                with self.log.open("rb") as log:
-                    log.seek(-TAIL_BYTES, os.SEEK_END)
-                    tail = log.read(TAIL_BYTES)
-                os.truncate(self.log, 0)  # it is written in append mode, so writing goes on at the new end
-                with self.log.open("ab") as log:
-                    log.write(b"... much was printed before; it was dropped ...\n" + tail)
 
-
-def start_process(python: Path, *, environment: Mapping[str, str], log: Path) -> RunnerProcess:
+def start_process(python: Path, *, environment: Mapping[str, str]) -> RunnerProcess:
     """Start a runner. Raises `OSError` if the interpreter can't be started."""
-    log.parent.mkdir(parents=True, exist_ok=True)
     home = tempfile.mkdtemp(prefix="sluice-runner-")
     theirs_in, to_runner = os.pipe()
     from_runner, theirs_out = os.pipe()
+    printed, output = os.pipe()
     try:
-        process = _popen(python, theirs_in, theirs_out, environment={**clean_environment(home), **environment}, log=log)
+        process = _popen(python, theirs_in, theirs_out, output, {**clean_environment(home), **environment})
     except BaseException:
-        os.close(to_runner)
-        os.close(from_runner)
+        for ours in (to_runner, from_runner, printed):
+            os.close(ours)
         shutil.rmtree(home, ignore_errors=True)
         raise
     finally:
-        os.close(theirs_in)
-        os.close(theirs_out)
-    return RunnerProcess(process, to_runner, from_runner, log, home)
+        for theirs in (theirs_in, theirs_out, output):
+            os.close(theirs)
+    return RunnerProcess(process, to_runner, from_runner, printed, home)
 
 
 def _popen(
-    python: Path, theirs_in: int, theirs_out: int, *, environment: Mapping[str, str], log: Path
+    python: Path, theirs_in: int, theirs_out: int, output: int, environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
     arguments = [str(python.absolute()), "-m", "sluice_runner", "run", "--in", str(theirs_in), "--out", str(theirs_out)]
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    try:
-        return subprocess.Popen(
-            arguments,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            pass_fds=(theirs_in, theirs_out),
-            start_new_session=True,  # Ctrl-C reaches us only, and all that it starts can be found
-            cwd=environment["HOME"],  # `-m` puts the working directory on sys.path: let it be empty
-            env=dict(environment),
-        )
-    finally:
-        os.close(output)
+    return subprocess.Popen(
+        arguments,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        pass_fds=(theirs_in, theirs_out),
+        start_new_session=True,  # Ctrl-C reaches us only, and all that it starts can be found
+        cwd=environment["HOME"],  # `-m` puts the working directory on sys.path: let it be empty
+        env=dict(environment),
+    )
 
 
 def clean_environment(home: str) -> dict[str, str]:

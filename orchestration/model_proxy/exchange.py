@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import aiohttp
 from aiohttp import web
@@ -83,6 +83,7 @@ class Exchange:
     target: Target
     failures: int = 0
     give_up: float | None = None  # loop time after which a failure is not repeated
+    sent_key: str = field(default="", repr=False)  # with the last attempt: `upstream` may change between two
 
     async def run(self) -> web.StreamResponse:
         self.meter.requested(self.connection)
@@ -204,12 +205,13 @@ class Exchange:
     async def _headers(self) -> CIMultiDict[str]:
         headers = _passed(self.request.headers, _NOT_SENT)
         headers["Accept-Encoding"] = "identity"
+        self.sent_key = self.upstream.api_key or ""
         headers.update(await self.upstream.headers())
         return headers
 
     def _without_key(self, body: bytes) -> bytes:
         """Some servers repeat the key in their error messages."""
-        key = (self.upstream.api_key or "").encode()
+        key = self.sent_key.encode()
         return body.replace(key, b"***") if key else body
 
 

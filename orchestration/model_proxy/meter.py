@@ -33,6 +33,10 @@ class Meter:
     def total(self) -> Usage:
         return sum(self._usage.values(), Usage())
 
+    def price(self, connection: str, prices: Prices | None) -> None:
+        """What is used from now on costs this."""
+        self._prices[connection] = prices
+
     def requested(self, connection: str) -> None:
         self._usage[connection] += Usage(requests=1)
 

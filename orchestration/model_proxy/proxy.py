@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -55,6 +56,7 @@ class ModelProxy:
         self._host = host
         self._nonce = secrets.token_urlsafe(24)
         self._turnstiles: dict[tuple[str | None, ...], Turnstile] = {}
+        self._under_way: dict[int, Exchange] = {}
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
         self._open = AsyncExitStack()
 
@@ -72,6 +74,34 @@ class ModelProxy:
     def ceiling_reached(self) -> asyncio.Event:
         """Set once the ceiling is reached; from then on every request is answered with 403."""
         return self._meter.reached
+
+    def swap(self, upstreams: Mapping[str, Upstream]) -> None:
+        """Use other keys, rates and prices from the next attempt on, also of requests that wait or are repeated.
+
+        Raises `ValueError` if anything else differs: addresses were given out, and sessions are open for these.
+        """
+        wanted = {name: self._as_opened(name, upstream) for name, upstream in upstreams.items()}
+        if {name: _place(each) for name, each in wanted.items()} != {n: _place(u) for n, u in self._upstreams.items()}:
+            raise ValueError("only keys, rates and prices of a model proxy's connections can change")
+        for name, upstream in wanted.items():
+            if upstream != self._upstreams[name]:
+                self._forget_limits(self._upstreams[name])
+                self._meter.price(name, upstream.prices)
+            self._upstreams[name] = upstream
+        for exchange in self._under_way.values():
+            exchange.upstream = self._upstreams[exchange.connection]
+
+    def _as_opened(self, name: str, upstream: Upstream) -> Upstream:
+        """With the address that the embedded model has got."""
+        present = self._upstreams.get(name)
+        if upstream.kind != "offline" or present is None:
+            return upstream
+        return replace(upstream, base_url=present.base_url)
+
+    def _forget_limits(self, upstream: Upstream) -> None:
+        """Another key has limits of its own. Who waits at a turnstile still passes it."""
+        old = (upstream.kind, upstream.base_url, upstream.api_key)
+        self._turnstiles = {key: each for key, each in self._turnstiles.items() if key[:3] != old}
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as opening:
@@ -97,11 +127,13 @@ class ModelProxy:
             self._upstreams[name] = replace(self._upstreams[name], base_url=server.url)
 
     async def _open_sessions(self, opening: AsyncExitStack) -> None:
-        """Proxy variables of the environment hold for providers elsewhere, never for this machine."""
+        """Proxies and certificates of the environment hold for providers elsewhere, never for this machine."""
         for local in {upstream.is_local for upstream in self._upstreams.values()}:
+            # aiohttp's own context has the certificates that were named when it was imported.
+            verified = True if local else ssl.create_default_context()
             self._sessions[local] = await opening.enter_async_context(
                 aiohttp.ClientSession(
-                    connector=aiohttp.TCPConnector(limit=0),
+                    connector=aiohttp.TCPConnector(limit=0, ssl=verified),
                     timeout=_TIMEOUT,
                     trust_env=not local,
                     cookie_jar=aiohttp.DummyCookieJar(),
@@ -141,7 +173,12 @@ class ModelProxy:
     ) -> web.StreamResponse:
         session = self._sessions[upstream.is_local]
         turnstile = self._turnstile(upstream, target.asked)
-        return await Exchange(name, upstream, session, turnstile, self._meter, self._patience, request, target).run()
+        exchange = Exchange(name, upstream, session, turnstile, self._meter, self._patience, request, target)
+        self._under_way[id(exchange)] = exchange
+        try:
+            return await exchange.run()
+        finally:
+            del self._under_way[id(exchange)]
 
     def _turnstile(self, upstream: Upstream, asked: str) -> Turnstile:
         """Limits hold per provider, key and model, not per connection."""
@@ -150,6 +187,10 @@ class ModelProxy:
         if found is None:
             found = self._turnstiles[key] = Turnstile(_controller(upstream))
         return found
+
+
+def _place(upstream: Upstream) -> tuple[str | None, ...]:
+    return (upstream.kind, upstream.base_url, upstream.api_version, upstream.deployment)
 
 
 def _controller(upstream: Upstream) -> Controller:

@@ -15,10 +15,15 @@ if TYPE_CHECKING:
     from orchestration.platforms.base import Platform
     from orchestration.platforms.local.platform import LocalPlatform
     from orchestration.settings import Settings
+    from orchestration.tracking import Store
 
 
 def open_platform(settings: Settings) -> Platform:
     """The platform of an environment. Opening connects to nothing."""
+    if settings.platform == "azure":
+        from orchestration.platforms.azure.platform import AzurePlatform
+
+        return AzurePlatform(settings)
     return open_local(settings)
 
 
@@ -31,7 +36,8 @@ def open_local(settings: Settings) -> LocalPlatform:
         settings.state,
         host=settings.endpoint.host,
         port=settings.endpoint.port,
-        upstreams=lambda binding: _connections(settings, binding),
+        upstreams=lambda binding: open_connections(settings, binding),
+        runtimes=lambda lock: _runtime(settings, lock),
         limits=Limits(
             start_seconds=settings.rollout.ready_timeout_seconds, drain_seconds=settings.rollout.drain_seconds
         ),
@@ -48,8 +54,35 @@ def stop_endpoints(state: Path, *, say: Callable[[str], None], names: Collection
     return ended
 
 
-def _connections(settings: Settings, binding: Binding) -> dict[str, Upstream | Mapping[str, Json]]:
-    from orchestration.connections import descriptions, upstreams
+def open_connections(settings: Settings, binding: Binding) -> dict[str, Upstream | Mapping[str, Json]]:
+    """What a binding's connections need in clear text: an upstream for the model proxy, or a custom connection's values.
+
+    Those of a workspace are asked for there. Raises `ConfigurationError` for one that can't be resolved, and
+    `PlatformError` for one that the workspace doesn't give.
+    """
+    from orchestration.connections import descriptions, upstreams, workspace_connections
 
     custom = {n: d for n, d in descriptions(settings, binding).items() if d["type"] == "custom"}
-    return {**custom, **upstreams(settings, binding)}
+    found: dict[str, Upstream | Mapping[str, Json]] = {**custom, **upstreams(settings, binding)}
+    for name, connection in workspace_connections(settings, binding).items():
+        from orchestration.platforms.azure.connections import opened
+
+        found[name] = opened(settings, connection)
+    return found
+
+
+def open_store(settings: Settings) -> Store:
+    """Where decisions and their events are kept. For a workspace's own MLflow its address is asked for, once."""
+    if settings.platform == "azure":
+        from orchestration.platforms.azure.tracking import open_azure_store
+
+        return open_azure_store(settings)
+    from orchestration.tracking import local_store
+
+    return local_store(settings.state)
+
+
+def _runtime(settings: Settings, lock: str) -> Path:
+    from orchestration.runtimes import ensure_runtime
+
+    return ensure_runtime(lock, folder=settings.runtimes, root=settings.root)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from orchestration.steps.outcome import Ended, sentence, worst_rows
 from orchestration.steps.report import verdict_markdown
-from orchestration.values import Outcome, Release
+from orchestration.steps.work import Work
+from orchestration.values import Json, Outcome, Release
 
 
 def publish(ended: Ended) -> Release:
@@ -20,6 +22,16 @@ def publish(ended: Ended) -> Release:
     if release.outcome is not Outcome.UNCHANGED:
         _tables(ended)
     return release
+
+
+def publish_rendered(work: Work, rendered: Mapping[str, Json]) -> None:
+    """What is sent for the new online deployment; it holds no secret."""
+    text = json.dumps(rendered, indent=2, ensure_ascii=False)
+    create_markdown_artifact(
+        key=_key_of("deployment", work.candidate.prompt_flow, work.settings.environment),
+        markdown=f"```json\n{text}\n```",
+        description=f"Online deployment of {work.label}",
+    )
 
 
 def _tables(ended: Ended) -> None:
@@ -44,4 +56,8 @@ def _table(kind: str, release: Release, rows: Sequence[Mapping[str, object]], de
 
 
 def _key(kind: str, release: Release) -> str:
-    return f"{kind}-{release.prompt_flow}-{release.environment}".replace("_", "-").lower()
+    return _key_of(kind, release.prompt_flow, release.environment)
+
+
+def _key_of(kind: str, prompt_flow: str, environment: str) -> str:
+    return f"{kind}-{prompt_flow}-{environment}".replace("_", "-").lower()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 from prefect.blocks.core import Block
+from prefect.blocks.system import Secret
+from pydantic import Secret as PydanticSecret
+from pydantic import SecretStr
 
 from blocks import LLMConnection, SluiceEnvironment
 
@@ -29,10 +32,34 @@ def load(environment: str) -> Mapping[str, Any] | None:
 
 
 def secret(reference: str) -> str | None:
-    """The key in an LLM Connection block, `llm-connection/<name>`; None if there is no such block."""
-    kind, _, name = reference.partition("/")
-    block = _find(LLMConnection, name) if kind == LLM else None
-    return block.api_key.get_secret_value() if block is not None else None
+    """A value in a block: `type/name` for what that type is there to keep, `type/name/field` for another of its fields.
+
+    None if there is no such block, type or field, and for a field that is no text.
+    """
+    kind, _, rest = reference.partition("/")
+    name, _, field = rest.partition("/")
+    if kind not in TYPES:
+        return None
+    block_type, kept = TYPES[kind]
+    block = _find(block_type(), name)
+    value = getattr(block, field or kept) if block is not None and (field or kept) in type(block).model_fields else None
+    if isinstance(value, SecretStr | PydanticSecret):
+        value = value.get_secret_value()
+    return value if isinstance(value, str) else None
+
+
+def _azure_ml() -> type[Block]:
+    from prefect_azure.credentials import AzureMlCredentials  # noqa: PLC0415 - half a second, for Azure only
+
+    return cast("type[Block]", AzureMlCredentials)
+
+
+# The types that may be referred to, and the field of each that is meant where none is named.
+TYPES: Mapping[str, tuple[Callable[[], type[Block]], str]] = {
+    LLM: (lambda: LLMConnection, "api_key"),
+    "secret": (lambda: Secret, "value"),
+    "azureml-credentials": (_azure_ml, "service_principal_password"),
+}
 
 
 def _connection(document: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from orchestration.prefect_flows.evaluate_subflow import evaluate
 from orchestration.prefect_flows.register_subflow import register
 from orchestration.prefect_flows.task_table import check_serving, take_candidate
 from orchestration.references import using_blocks
-from orchestration.steps import outcome, prepare
+from orchestration.steps import endpoints, outcome, prepare
 from orchestration.steps.rollout import Rollout
 from orchestration.values import Release, Request, Verdict
 
@@ -76,6 +76,7 @@ def release(request: Request, settings: Mapping[str, Any]) -> Release:
     watch = outcome.Stopwatch()
     with using_blocks(environment_block.secret), QUIET_SUBFLOWS():
         work = take_candidate(request, block=environment_block.load(request.environment), command_line=settings)
+        endpoints.check(work.settings, work.endpoint)
         judged = evaluate(work)
         watch.lap("evaluate")
         if judged.decision.verdict is not Verdict.PASS or work.settings.evaluate_only:

@@ -11,21 +11,28 @@ import logging
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
+import httpx
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.exceptions import PrefectHTTPStatusError
 
 from orchestration import interruption
 from orchestration.errors import PlatformUnavailable, SluiceError
-from orchestration.steps import evaluate, prepare, register, rollout, serving
+from orchestration.steps import evaluate, prepare, register, rollout, serving, stable
 from orchestration.steps import tidy as tidying
 
 
 class ExpectedErrors(logging.Filter):
-    """Errors that are raised on purpose say all in one line; a traceback is for bugs."""
+    """Errors that are raised on purpose say all in one line; a traceback is for bugs.
+
+    That the server is lost is said once, where the run ends.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, httpx.TransportError | PrefectHTTPStatusError):
+            return False
         if isinstance(error, SluiceError):
             record.msg, record.args, record.exc_info = str(error), (), None
         return True
@@ -63,19 +70,23 @@ def step(function: Callable[P, R], name: str) -> Task[P, R]:
     return as_task(uninterrupted)
 
 
-take_candidate = step(prepare.take, "take candidate")
-build_runtimes = step(prepare.build_runtimes, "build runtime")
-run_rows = step(evaluate.run_rows, "run prompt flow and evaluation flow")
-decide = step(evaluate.decide, "accuracy gate")
-record_decision = step(evaluate.record, "record decision")
-check_serving = step(serving.check, "check what serves")
-register_model = step(register.register_model, "register model")
-create_endpoint = step(rollout.ensure_endpoint, "create endpoint")
-settle_traffic = step(rollout.settle, "check endpoint")
-create_deployment = step(rollout.create_deployment, "create online deployment")
-wait_for_deployment = step(rollout.wait_for_deployment, "wait for online deployment")
-smoke_test = step(rollout.smoke_test, "smoke test")
-shift_traffic = step(rollout.shift_traffic, "shift traffic")
-roll_back = step(rollout.roll_back, "roll back")
-remove_old_deployments = step(rollout.remove_old, "remove old online deployments")
-tidy = step(tidying.tidy, "remove old candidates and runtimes")
+take_candidate = step(prepare.take, "take-candidate")
+build_runtimes = step(prepare.build_runtimes, "build-runtime")
+run_rows = step(evaluate.run_rows, "run-prompt-flow-and-evaluation-flow")
+decide = step(evaluate.decide, "accuracy-gate")
+record_decision = step(evaluate.record, "record-decision")
+check_serving = step(serving.check, "check-what-serves")
+register_model = step(register.register_model, "register-model")
+create_endpoint = step(rollout.ensure_endpoint, "create-endpoint")
+grant_access = step(rollout.grant_access, "grant-endpoint-access")
+settle_traffic = step(stable.settle, "check-endpoint")
+render_deployment = step(rollout.render_deployment, "render-deployment")
+create_deployment = step(rollout.create_deployment, "create-deployment")
+wait_for_deployment = step(rollout.wait_for_deployment, "wait-for-deployment")
+smoke_test = step(rollout.smoke_test, "smoke-test")
+shift_traffic = step(rollout.shift_traffic, "shift-traffic")
+check_deployment = step(rollout.check_deployment, "check-deployment")
+roll_back = step(rollout.roll_back, "roll-back")
+finish = step(rollout.finish, "mark-as-released")
+remove_old_deployments = step(rollout.remove_old, "remove-old-deployments")
+tidy = step(tidying.tidy, "remove-old-candidates")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from orchestration.errors import ConfigurationError
 from orchestration.references import Blocks, Reference, resolve
+from orchestration.settings.azure_account import workspace_id
 from orchestration.settings.checks import address_problem
 from orchestration.settings.model import Connection, Settings
 from orchestration.specs import PromptFlowSpec
@@ -38,10 +39,30 @@ def describe_connection(
     connection = _connection(settings, name)
     if connection.kind == "custom":
         return {"kind": "custom", "values": dict(connection.values), "secrets": list[Json](sorted(connection.secrets))}
+    if connection.kind == "workspace":
+        return _in_workspace(settings, connection, env, blocks)
     return {
         "kind": connection.kind,
         "api_base": _address(settings, name, connection, env, blocks),
         "api_version": _version(connection),
+        "model_deployment": connection.model_deployment,
+    }
+
+
+def _in_workspace(
+    settings: Settings, connection: Connection, env: Mapping[str, str] | None, blocks: Blocks | None
+) -> dict[str, Json]:
+    """Which connection of which workspace; no ID in clear text, since decisions are shown to people.
+
+    Its address stands in the workspace, and what serves reads it there, so it is no part of what is bound. Answers
+    from two addresses are kept apart all the same: `orchestration.connections.answers_hash`.
+    """
+    workspace = workspace_id(settings, env=env, blocks=blocks)
+    return {
+        "kind": "workspace",
+        "name": connection.name,
+        "workspace": f"{workspace.resource_group}/{workspace.workspace}",
+        "subscription": sha256(workspace.subscription_id)[:12],
         "model_deployment": connection.model_deployment,
     }
 

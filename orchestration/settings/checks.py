@@ -17,13 +17,13 @@ ALLOWED = {
     "offline": {"model_deployment", "requests_per_minute", "tokens_per_minute", "prices"},
     "azure_openai": MODEL_KEYS | {"api_version"},
     "openai": MODEL_KEYS,
+    "workspace": MODEL_KEYS - {"api_base", "api_key"} | {"name"},
     "custom": {"values", "secrets"},
 }
 
 
 def problems(settings: Settings) -> Iterator[Problem]:
     """Everything that the schema of single keys can't say, in the order of the file."""
-    yield from _platform(settings)
     yield from _state(settings)
     for name, connection in settings.connections.items():
         yield from _connection(("connections", name), connection)
@@ -50,11 +50,6 @@ def address_problem(address: str, *, encrypted: bool) -> str:
 def is_loopback(address: str) -> bool:
     """Whether an address is this machine's own."""
     return urlsplit(address).hostname in LOOPBACK
-
-
-def _platform(settings: Settings) -> Iterator[Problem]:
-    if settings.platform == "azure":
-        yield Problem(("platform",), "the platform 'azure' is not available yet.", "Write platform: local.")
 
 
 def _state(settings: Settings) -> Iterator[Problem]:
@@ -89,6 +84,9 @@ def _connection(loc: tuple[str, str], connection: Connection) -> Iterator[Proble
     if connection.kind == "azure_openai" and connection.api_base is None:
         cure = "Write api_base: https://<resource>.openai.azure.com."
         yield Problem((*loc, "api_base"), "a connection of kind azure_openai needs api_base.", cure)
+    if connection.kind == "workspace" and connection.name is None:
+        cure = "Write name: <connection>, as the workspace has it."
+        yield Problem((*loc, "name"), "a connection of kind workspace needs its name in the workspace.", cure)
     if isinstance(connection.api_base, str):
         message = address_problem(connection.api_base, encrypted=connection.kind == "azure_openai")
         if message:

@@ -34,8 +34,8 @@ class Layers:
     def merged(self) -> dict[str, Any]:
         """Keys of mappings are merged, lists and plain values replaced.
 
-        A connection that names its `kind` replaces the one below it whole: an address or a limit
-        that was meant for another provider must not shine through.
+        A connection or a credential that names its `kind` replaces the one below it whole: an address or
+        a limit that was meant for another provider must not shine through.
         """
         data: dict[str, Any] = {}
         for layer in self.layers:
@@ -75,7 +75,8 @@ def expand(values: Mapping[str, Any]) -> dict[str, Any]:
 def _merge(below: Any, above: Any, loc: Loc) -> Any:
     if not (isinstance(below, Mapping) and isinstance(above, Mapping)):
         return above
-    if len(loc) == 2 and loc[0] == "connections" and "kind" in above:
+    whole = loc == ("azure", "credential") or (len(loc) == 2 and loc[0] == "connections")
+    if whole and "kind" in above:
         return above
     return {**below, **{key: _merge(below.get(key), value, (*loc, key)) for key, value in above.items()}}
 

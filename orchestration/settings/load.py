@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from orchestration.errors import ConfigurationError, Place
+from orchestration.settings.azure_checks import azure_problems
 from orchestration.settings.checks import problems
 from orchestration.settings.layers import Layer, Layers, expand
 from orchestration.settings.model import Settings, SettingsFile
-from orchestration.validation import NAME, every_problem, nearest, refuse, refuse_first, validate
+from orchestration.validation import NAME, Problem, every_problem, nearest, refuse, refuse_first, validate
 from orchestration.yaml_files import parse_yaml, read_yaml
 
 BASE = "base"
@@ -51,7 +52,7 @@ def load_settings(
     layers = _layers(root, environment, block, command_line)
     file = validate(SettingsFile, layers.merged(), layers.place)
     settings = Settings.of(file, environment=environment, root=root, layers=layers)
-    refuse_first(problems(settings), layers.place)
+    refuse_first(_problems(settings), layers.place)
     return settings
 
 
@@ -66,19 +67,25 @@ def settings_problems(root: Path, environment: str) -> list[ConfigurationError]:
         return found
     file = validate(SettingsFile, layers.merged(), layers.place)
     settings = Settings.of(file, environment=environment, root=root, layers=layers)
-    return [refuse(problem, layers.place) for problem in problems(settings)]
+    return [refuse(problem, layers.place) for problem in _problems(settings)]
 
 
 def parse_overrides(items: Sequence[str]) -> dict[str, Any]:
-    """`["rollout.keep=2"]` as given on the command line; values are read as YAML reads them."""
+    """`["rollout.keep=0"]` as given on the command line; values are read as YAML reads them."""
     overrides: dict[str, Any] = {}
     for item in items:
         key, equals, value = item.partition("=")
         if not (key and equals):
-            cure = "Write a dotted key and its value, as in rollout.keep=2."
+            cure = "Write a dotted key and its value, as in rollout.keep=0."
             raise ConfigurationError(f"found {item!r}, expected key=value.", at=Place("command line"), cure=cure)
         overrides[key] = parse_yaml(f"value: {value}", name="command line").data["value"]
     return overrides
+
+
+def _problems(settings: Settings) -> Iterator[Problem]:
+    """What is wrong between keys."""
+    yield from azure_problems(settings)
+    yield from problems(settings)
 
 
 def _layers(

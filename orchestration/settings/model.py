@@ -10,14 +10,14 @@ from pydantic import Field, PrivateAttr, field_validator
 
 from orchestration.errors import Place
 from orchestration.references import Reference, Text
+from orchestration.settings.azure import AzureSettings, WorkspaceConnectionName
 from orchestration.settings.layers import Layers
-from orchestration.specs import Ratio, Rule, Spec
+from orchestration.specs import Positive, Ratio, Rule, Spec
 from orchestration.validation import NAME
 from orchestration.values import Binding
 
 Name = Annotated[str, Field(pattern=NAME)]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
-Positive = Annotated[float, Field(gt=0, le=86_400)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 
 
@@ -34,8 +34,12 @@ class Connection(Spec):
     An entry that names its `kind` replaces the whole entry of the same name in `config/base.yaml`.
     """
 
-    kind: Literal["offline", "azure_openai", "openai", "custom"] = Field(
-        description="`offline` answers on this machine without any account; `openai` is any compatible address."
+    kind: Literal["offline", "azure_openai", "openai", "workspace", "custom"] = Field(
+        description="`offline` answers on this machine without any account; `openai` is any compatible address; "
+        "`workspace` is kept by the Azure Machine Learning workspace."
+    )
+    name: WorkspaceConnectionName | None = Field(
+        default=None, description="`workspace`: the connection's name in the workspace."
     )
     api_base: Text | None = Field(default=None, description="Address of the model provider.")
     api_version: str | None = Field(default=None, description="Azure OpenAI's api-version; 2024-10-21 by default.")
@@ -81,11 +85,15 @@ class Rollout(Spec):
     ready_timeout_seconds: Positive = Field(default=120, description="For a new online deployment to become healthy.")
     drain_seconds: Seconds = Field(default=30, description="How long an old one may finish its requests.")
     hold_seconds: Positive = Field(default=1800, description="How long a release waits for another one's end.")
-    probes: int = Field(default=5, ge=1, description="Sample requests of our own that each step sends.")
+    probes: int = Field(
+        default=5, ge=1, description="Sample requests of our own in each step; answers need the sample's shape."
+    )
     min_requests: int = Field(default=0, ge=0, description="Requests that a step must have seen to be judged.")
     max_error_ratio: Ratio = Field(default=0.0, description="More failed requests than this roll back.")
     max_p95_seconds: Positive | None = Field(default=None, description="Slower answers than this roll back.")
-    keep: int = Field(default=1, ge=0, le=10, description="Previous online deployments kept for a quick way back.")
+    keep: Literal[0, 1] = Field(
+        default=1, description="1 keeps the previous online deployment for a quick way back, 0 removes it."
+    )
 
     @field_validator("steps")
     @classmethod
@@ -121,6 +129,7 @@ class SettingsFile(Spec):
     runtimes_folder: str | None = Field(default=None, description="By default `runtimes` in the state folder.")
     keep_days: float = Field(default=30, ge=1, description="Unused candidates and runtimes are removed after that.")
     platform: Literal["local", "azure"] = Field(default="local", description="Where models and endpoints live.")
+    azure: AzureSettings | None = Field(default=None, description="The workspace that `platform: azure` needs.")
     place: Literal["worker"] = Field(default="worker", description="Where an evaluation runs.")
     connections: dict[Name, Connection] = Field(default_factory=dict, description="By the prompt flows' names.")
     evaluation: EvaluationSettings = Field(default=EvaluationSettings(), description="How rows are evaluated.")

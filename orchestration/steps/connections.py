@@ -12,6 +12,7 @@ from typing import Any
 from orchestration.connections import descriptions, upstreams
 from orchestration.errors import ConfigurationError, PlatformError
 from orchestration.model_proxy import ModelProxy, Upstream
+from orchestration.platforms import open_connections
 from orchestration.references import Reference
 from orchestration.settings import Connection, Settings, bind
 from orchestration.specs import Gate, PromptFlowSpec, Sample
@@ -19,6 +20,7 @@ from orchestration.validation import nearest
 from orchestration.values import Binding, Json
 
 PATIENCE_SECONDS = 20.0
+PLACE = ("workspace", "name")  # of a connection whose address stands in a workspace
 TINY = {"messages": [{"role": "user", "content": "Say hello."}]}
 # Newer models want the second name, and reasoning models can't do with a single token.
 LIMITS: tuple[Mapping[str, int], ...] = ({"max_tokens": 1}, {"max_completion_tokens": 16})
@@ -64,7 +66,8 @@ def describe(settings: Settings, name: str) -> Described:
     address, problem = "", ""
     try:
         binding = _binding(settings, name)
-        address = str(binding.connections[name].get("api_base") or "")
+        bound = binding.connections[name]
+        address = str(bound.get("api_base") or "/".join(str(bound[part]) for part in PLACE if bound.get(part)))
         upstreams(settings, binding)
         descriptions(settings, binding)
     except ConfigurationError as error:
@@ -83,14 +86,20 @@ def check(settings: Settings, name: str, *, model: str | None = None) -> Checked
     connection = find(settings, name)
     binding = _binding(settings, name)
     descriptions(settings, binding)
-    upstream = upstreams(settings, binding).get(name)
-    if upstream is None:
+    upstream = open_connections(settings, binding)[name]
+    if not isinstance(upstream, Upstream):
         return Checked(name, "", 0.0, None)
     asked = model or connection.model_deployment or ("any" if connection.kind == "offline" else "")
     if not asked:
         message = f"the connection {name!r} names no model: the prompt flows do that."
         raise ConfigurationError(message, cure="Name one with --model.")
     return asyncio.run(_ask(name, upstream, asked))
+
+
+def address(settings: Settings, name: str) -> str:
+    """Where its calls go; empty for custom keys. Raises `ConfigurationError` and `PlatformError`."""
+    found = open_connections(settings, _binding(settings, name))[name]
+    return found.base_url if isinstance(found, Upstream) else ""
 
 
 def _binding(settings: Settings, name: str) -> Binding:
@@ -100,6 +109,8 @@ def _binding(settings: Settings, name: str) -> Binding:
 
 def _keys(connection: Connection) -> Iterator[str]:
     """Where the secrets are kept; never what they are."""
+    if connection.kind == "workspace":
+        yield "the workspace"
     if connection.api_key is not None:
         yield str(connection.api_key)
     for name, reference in connection.secrets.items():

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+from orchestration.databases import damage
 from orchestration.errors import ConfigurationError
 from orchestration.settings import Settings
 from orchestration.steps.doctor import Check, fail, ok, warn
@@ -22,6 +23,11 @@ from orchestration.uv import find_uv
 OLDEST = (3, 11)
 SYSTEMS = frozenset({"Linux", "Darwin"})
 LITTLE, TOO_LITTLE = 3 * 2**30, 2**29  # bytes: one runtime takes half a gigabyte
+DATABASES = {
+    "rows.sqlite": "Nothing: the next run sets it aside and runs all rows again.",
+    "mlflow/mlflow.db": "Put a copy in its place; or move it away, and the next run records and registers anew.",
+    "prefect/prefect.db": "Move it away: only the history of runs and the blocks in it are lost.",
+}
 SANDBOX = "PF_USE_SANDBOX_FOR_JINJA"
 
 
@@ -34,6 +40,7 @@ def machine(settings: Settings) -> Iterator[Check]:
     yield from packages(metadata.requires("sluicegate") or ())
     yield env_file(settings.root)
     yield state_folder(settings)
+    yield from databases(settings.state)
 
 
 def python(version: tuple[int, int], system: str) -> Check:
@@ -102,6 +109,13 @@ def state_folder(settings: Settings) -> Check:
     if folder.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         return warn("state", f"{settings.state_folder} is open to others", f"chmod 700 {settings.state_folder}")
     return ok("state", f"{settings.state_folder}, 0700")
+
+
+def databases(state: Path) -> Iterator[Check]:
+    """The sqlite files below the state folder."""
+    for name, cure in DATABASES.items():
+        if problem := damage(state / name):
+            yield fail("state", f"{state / name} can't be read: {problem}", cure)
 
 
 def _package(text: str) -> str:

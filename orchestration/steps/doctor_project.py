@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 
 from orchestration.candidates import list_prompt_flows, load_run_specs
-from orchestration.errors import ConfigurationError, PlatformError, RunnerFailed
+from orchestration.errors import ConfigurationError, EvaluationBroken, PlatformError, RunnerFailed
 from orchestration.evaluation.data import Line, load_lines
 from orchestration.evaluation.description import Description
 from orchestration.evaluation.job import EvaluationJob, Subject
@@ -17,7 +17,7 @@ from orchestration.evaluation.mapping import evaluator_mapping, flow_mapping
 from orchestration.locks import framework_of
 from orchestration.settings import Settings
 from orchestration.steps import configuration, connections, flow_files
-from orchestration.steps.doctor import Check, Level, misconfigured, ok, warn
+from orchestration.steps.doctor import Check, Level, fail, misconfigured, ok, warn
 from orchestration.steps.estimate import known_description
 from orchestration.steps.look import NO_RUNTIME, job_of, looked_at
 from orchestration.steps.try_row import describe
@@ -88,6 +88,8 @@ def _guarded(name: str, look: Callable[[], Check]) -> Check:
         return look()
     except (ConfigurationError, RunnerFailed) as error:
         return misconfigured(name, error)
+    except EvaluationBroken as error:
+        return fail(name, error.message, error.cure)
     except PlatformError as error:
         return warn(name, error.message, error.cure)
 
@@ -95,7 +97,7 @@ def _guarded(name: str, look: Callable[[], Check]) -> Check:
 def _prompt_flow(settings: Settings, name: str) -> Check:
     request = Request(name, settings.environment)
     with looked_at(request, check_dirty=False, root=settings.root) as work:
-        job = job_of(work)
+        job = job_of(work, reach=False)
         lines = load_lines(job.data, shown_as=job.data_name)
         flow = _describe(work, job)
         if flow is None:
@@ -110,7 +112,7 @@ def _prompt_flow(settings: Settings, name: str) -> Check:
 
 def _describe(work: Work, job: EvaluationJob) -> Description | None:
     """What the runner says of `job.flow`: known, or asked now; None while its runtime isn't built."""
-    known = known_description(work, job.flow)
+    known = known_description(job, job.flow)
     if known is not None:
         return known
     return None if job.flow.python == NO_RUNTIME else describe(replace(job, state=work.candidate.folder.parent))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +12,12 @@ from typing import Any
 from orchestration.candidates import list_prompt_flows
 from orchestration.errors import ConfigurationError, PlatformTimeout
 from orchestration.platforms import open_local, open_platform, stop_endpoints
-from orchestration.platforms.base import FAILED, SUCCEEDED, Endpoint, OnlineDeployment, Platform
+from orchestration.platforms.base import DAMAGED, FAILED, SUCCEEDED, Endpoint, OnlineDeployment, Platform
 from orchestration.platforms.names import endpoint_name
 from orchestration.polling import REAL, Clock, every, wait_until
 from orchestration.settings import Settings, list_environments, load_settings
 from orchestration.steps import serving
-from orchestration.steps.ledger import append
+from orchestration.steps.ledger import note
 from orchestration.validation import nearest
 from orchestration.values import Json
 
@@ -29,9 +31,12 @@ class Deletion:
     endpoint: str
     url: str
     deployments: tuple[Mapping[str, Any], ...]
+    damage: str = ""
 
     def text(self) -> str:
         """The plan, for the question before it."""
+        if self.damage:
+            return f"{self.damage}\nDeleting it removes what is left of it. Registered versions and decisions stay."
         served = [f"  {each['traffic']:3d} %  {each['name']}  {each['model']}" for each in self.deployments]
         lines = [f"Deleting endpoint {self.endpoint} ({self.url}) removes its address, its key and"]
         return "\n".join([*lines, *(served or ["  no online deployment"]), "Registered versions and decisions stay."])
@@ -44,9 +49,39 @@ def settings_of(root: Path, environment: str | None) -> list[Settings]:
 
 
 def listed(each: Settings) -> list[dict[str, Any]]:
-    """The endpoints of an environment with their online deployments and traffic."""
+    """The endpoints of an environment with their online deployments and traffic; a damaged one may be any's."""
     found = serving.overview(open_platform(each), each.environment)
-    return [{"environment": each.environment, **endpoint} for endpoint in found]
+    return [{"environment": None if e["state"] == DAMAGED else each.environment, **e} for e in found]
+
+
+def listed_in(chosen: Sequence[Settings]) -> list[dict[str, Any]]:
+    """The endpoints of several environments, each once."""
+    found = [endpoint for each in chosen for endpoint in listed(each)]
+    return list({(endpoint["environment"], endpoint["name"]): endpoint for endpoint in found}.values())
+
+
+def check(settings: Settings, name: str) -> None:
+    """What can be found wrong with an endpoint before a release to it is paid for.
+
+    Raises `ResourceDamaged`, and `ConfigurationError` if it would have to listen on a port that is taken.
+    """
+    found, wanted = open_platform(settings).get(Endpoint.kind, name), settings.endpoint
+    ours = settings.platform == "local" and wanted.port and not settings.evaluate_only
+    if not ours or (found is not None and found.state == SUCCEEDED):
+        return
+    if problem := port_problem(wanted.host, wanted.port):
+        message = f"{wanted.host}:{wanted.port} can't be listened on: {problem}."
+        cure = "Set endpoint.port to a free port, or to 0 for any."
+        raise ConfigurationError(message, at=settings.at("endpoint", "port"), cure=cure)
+
+
+def port_problem(host: str, port: int) -> str:
+    """Why nobody could listen there now; empty if somebody could."""
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        return error.strerror or os.strerror(error.errno or 0)
+    return ""
 
 
 def resolve_name(settings: Settings, name: str) -> str:
@@ -71,7 +106,8 @@ def start(settings: Settings, name: str | None = None, *, clock: Clock = REAL) -
     told = open_local(settings).start_all(names) if names else []
     problems = {place: reason for place, _, reason in (line.partition(": ") for line in told)}
     for each in names:
-        problems |= _settled(settings, each, known=problems, clock=clock)
+        if each not in problems:
+            problems |= _settled(settings, each, known=problems, clock=clock)
     return problems
 
 
@@ -85,7 +121,8 @@ def deletion(settings: Settings, name: str) -> Deletion:
     """What deleting an endpoint would remove. Raises `ConfigurationError` if there is none of that name."""
     wanted = resolve_name(settings, name)
     found = next(each for each in listed(settings) if each["name"] == wanted)
-    return Deletion(wanted, found["url"], tuple(found["deployments"]))
+    damage = found["message"] if found["state"] == DAMAGED else ""
+    return Deletion(wanted, found["url"], tuple(found["deployments"]), damage)
 
 
 def delete(settings: Settings, planned: Deletion, *, clock: Clock = REAL) -> None:
@@ -95,7 +132,7 @@ def delete(settings: Settings, planned: Deletion, *, clock: Clock = REAL) -> Non
     """
     platform, name = open_platform(settings), planned.endpoint
     with platform.hold(name, owner=f"endpoint delete {name}"):
-        decision = _serving_decision(platform, name)
+        decision = None if planned.damage else _serving_decision(platform, name)
         platform.delete(Endpoint.kind, name)
         wait_until(
             lambda: True if platform.get(Endpoint.kind, name) is None else None,
@@ -106,12 +143,12 @@ def delete(settings: Settings, planned: Deletion, *, clock: Clock = REAL) -> Non
         )
     if decision:
         detail: dict[str, Json] = {"endpoint": name, "environment": settings.environment}
-        append(settings.state, decision[0], decision[1], "endpoint-deleted", detail)
+        note(settings, decision[0], decision[1], "endpoint-deleted", detail)
 
 
 def _names(settings: Settings) -> list[str]:
     found = open_platform(settings).owned(Endpoint.kind)
-    return [each.name for each in found if each.tags.get("environment") == settings.environment]
+    return [e.name for e in found if e.state == DAMAGED or e.tags.get("environment") == settings.environment]
 
 
 def _settled(settings: Settings, endpoint: str, *, known: Mapping[str, str], clock: Clock) -> dict[str, str]:

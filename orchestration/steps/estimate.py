@@ -58,8 +58,8 @@ def outlook(work: Work) -> Outlook:
     """Look at the row store as the evaluation would. Raises `ConfigurationError` for data or mappings that can't work."""
     job = job_of(work)
     lines = load_lines(job.data, shown_as=job.data_name)
-    answers = _answers(work, job, lines)
-    flow, evaluator = _side(answers), _side(_grades(work, job, lines, answers)) if job.evaluator else None
+    answers = _answers(job, lines)
+    flow, evaluator = _side(answers), _side(_grades(job, lines, answers)) if job.evaluator else None
     return Outlook(flow, evaluator, _estimate(work, job, flow, evaluator))
 
 
@@ -68,29 +68,29 @@ def _side(answers: Answers) -> Side:
     return Side(len(answers), len(answers) - missing, missing)
 
 
-def known_description(work: Work, subject: Subject) -> Description | None:
+def known_description(job: EvaluationJob, subject: Subject) -> Description | None:
     """What its runner once said of it; None if this content never ran, and then no row of it is stored either."""
-    key = digest({"description": subject_identity(subject, work.binding.binding_hash)})
-    known = look_up(work.state, [key]).get(key)
+    key = digest({"description": subject_identity(subject, job.binding_hash)})
+    known = look_up(job.state, [key]).get(key)
     return Description(**known) if known else None
 
 
-def _answers(work: Work, job: EvaluationJob, lines: Sequence[Line]) -> Answers:
-    description = known_description(work, job.flow)
+def _answers(job: EvaluationJob, lines: Sequence[Line]) -> Answers:
+    description = known_description(job, job.flow)
     if description is None:
         return [None] * len(lines)
     rows = _rows(job, description, lines)
-    return _stored(work, job.flow, [dict(row.inputs) for row in rows])
+    return _stored(job, job.flow, [dict(row.inputs) for row in rows])
 
 
 def _rows(job: EvaluationJob, description: Description, lines: Sequence[Line]) -> tuple[Row, ...]:
     return make_rows(lines, flow_mapping(job.flow, description, lines, job.data_name), job.key, job.data_name)
 
 
-def _grades(work: Work, job: EvaluationJob, lines: Sequence[Line], answers: Answers) -> Answers:
+def _grades(job: EvaluationJob, lines: Sequence[Line], answers: Answers) -> Answers:
     """The stored grades; a row without a stored answer has none, as its grade depends on the answer."""
     assert job.evaluator is not None
-    own, flow = known_description(work, job.evaluator), known_description(work, job.flow)
+    own, flow = known_description(job, job.evaluator), known_description(job, job.flow)
     if own is None or flow is None:
         return [None] * len(lines)
     mapping = evaluator_mapping(job.evaluator, own, lines, job.data_name, list(flow.outputs))
@@ -101,13 +101,13 @@ def _grades(work: Work, job: EvaluationJob, lines: Sequence[Line], answers: Answ
                 inputs[i] = mapping.apply(line.record, answer["output"])
             except KeyError:
                 continue
-    found = dict(zip(inputs, _stored(work, job.evaluator, list(inputs.values())), strict=True))
+    found = dict(zip(inputs, _stored(job, job.evaluator, list(inputs.values())), strict=True))
     return [found.get(i) for i in range(len(lines))]
 
 
-def _stored(work: Work, subject: Subject, inputs: Sequence[dict[str, Any]]) -> Answers:
-    keys = store_keys(subject_identity(subject, work.binding.binding_hash), inputs)
-    known = {} if work.request.fresh else look_up(work.state, keys)
+def _stored(job: EvaluationJob, subject: Subject, inputs: Sequence[dict[str, Any]]) -> Answers:
+    keys = store_keys(subject_identity(subject, job.binding_hash), inputs)
+    known = {} if job.fresh else look_up(job.state, keys)
     return [known.get(key) for key in keys]
 
 
@@ -163,8 +163,8 @@ def _means(work: Work) -> _Means | None:
     try:
         job = job_of(work)
         lines = load_lines(job.data)
-        answers = _answers(work, job, lines)
-        grades = _grades(work, job, lines, answers) if job.evaluator else ()
+        answers = _answers(job, lines)
+        grades = _grades(job, lines, answers) if job.evaluator else ()
     except ConfigurationError:
         return None  # an old candidate that can't be read any more estimates nothing
     flow = _mean(answers)

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import platform as machine
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 from orchestration import decisions, gate, tracking
-from orchestration.candidates import RunSide, load_run_specs, read_manifest
-from orchestration.connections import descriptions, upstreams
-from orchestration.errors import ConfigurationError, Place, RunnerFailed
+from orchestration.candidates import RunSide, check_unchanged, load_run_specs
+from orchestration.connections import answers_hash, descriptions
+from orchestration.errors import ConfigurationError, EvaluationBroken
 from orchestration.evaluation.engine import Plan
 from orchestration.evaluation.engine import check as check_evaluation
 from orchestration.evaluation.engine import evaluate as run_evaluation
 from orchestration.evaluation.job import EvaluationJob, Progress, Subject
-from orchestration.model_proxy import Ceiling
-from orchestration.steps import serving
+from orchestration.evaluation.row_store import forget_since
+from orchestration.model_proxy import Ceiling, Upstream
+from orchestration.platforms import open_connections, open_store
+from orchestration.runtimes import runtime_key
+from orchestration.steps import flow_files, serving
 from orchestration.steps.prepare import Runtimes
+from orchestration.steps.users_words import in_the_users_words
 from orchestration.steps.work import Work
 from orchestration.values import Decision, Evaluation, Json, sha256
+
+CLOCKS_APART = 60.0  # an evaluation is timed by another clock than the store
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,50 +47,39 @@ class Judged:
 
 def run_rows(work: Work, runtimes: Runtimes, *, progress: Callable[[Progress], None] | None = None) -> Evaluation:
     """Run every row of the data and grade it; stored rows are not run again unless `fresh` is asked for."""
-    with _in_the_users_words(work):
+    with in_the_users_words(work):
         return run_evaluation(evaluation_job(work, runtimes), progress=progress)
 
 
 def check(work: Work, runtimes: Runtimes) -> Plan:
     """All that can be found wrong before a row is run: flows that don't load, mappings, keys that are missing."""
-    with _in_the_users_words(work):
+    with in_the_users_words(work):
         return check_evaluation(evaluation_job(work, runtimes))
 
 
-@contextmanager
-def _in_the_users_words(work: Work) -> Iterator[None]:
-    """A flow that can't be opened is the user's to mend: named by the file in the project, not in the snapshot."""
-    try:
-        yield
-    except RunnerFailed as error:
-        file, _, line = error.where.partition(":")
-        names = read_manifest(work.candidate.folder).names
-        side = "evaluator" if (work.candidate.folder / "evaluator" / file).is_file() else "flow"
-        side = "flow" if (work.candidate.folder / "flow" / file).is_file() else side
-        at = Place(f"{names[side]}/{file}" if file else names[side], int(line) if line.isdigit() else None)
-        cure = f"Mend it, then: sluice test {work.candidate.prompt_flow}"
-        raise ConfigurationError(f"the flow can't be opened: {error.message}.", at=at, cure=cure) from None
+def evaluation_job(
+    work: Work, runtimes: Runtimes, *, connections: Mapping[str, Upstream | Mapping[str, Json]] | None = None
+) -> EvaluationJob:
+    """The candidate, its runtimes and the environment's limits, as the engine takes them.
 
-
-def evaluation_job(work: Work, runtimes: Runtimes) -> EvaluationJob:
-    """The candidate, its runtimes and the environment's limits, as the engine takes them."""
+    `connections` are those of the binding, opened; by default they are opened now.
+    """
     limits, candidate = work.settings.evaluation, work.candidate
     ceiling = Ceiling(limits.max_tokens, limits.max_price) if limits.max_tokens or limits.max_price else None
-    run = load_run_specs(candidate)
+    run, opened = load_run_specs(candidate), connections or open_connections(work.settings, work.binding)
     evaluator = None
     if run.evaluation is not None and runtimes.evaluator is not None:
-        evaluator = _subject(
-            run.evaluation, runtimes.evaluator, candidate.evaluator_hash, candidate.evaluator_lock_hash
-        )
+        evaluator = _subject(work, run.evaluation, runtimes.evaluator, candidate.evaluator_hash, "evaluator-lock.txt")
     return EvaluationJob(
-        flow=_subject(run.flow, runtimes.prompt_flow, candidate.content_hash, candidate.lock_hash),
+        flow=_subject(work, run.flow, runtimes.prompt_flow, candidate.content_hash, "lock.txt"),
         evaluator=evaluator,
         data=run.data,
         data_name=run.data_name,
         key=work.spec.key,
-        binding_hash=work.binding.binding_hash,
-        connections=descriptions(work.settings, work.binding),
-        upstreams=upstreams(work.settings, work.binding),
+        binding_hash=answers_hash(work.binding, opened),
+        connections=descriptions(work.settings, work.binding)
+        | {name: dict(each) for name, each in opened.items() if not isinstance(each, Upstream)},
+        upstreams={name: each for name, each in opened.items() if isinstance(each, Upstream)},
         in_flight=limits.in_flight,
         row_timeout_seconds=limits.row_timeout_seconds,
         deadline_seconds=limits.deadline_seconds,
@@ -96,12 +91,24 @@ def evaluation_job(work: Work, runtimes: Runtimes) -> EvaluationJob:
     )
 
 
-def _subject(side: RunSide, python: Path, content_hash: str, lock_hash: str) -> Subject:
+def with_variant(job: EvaluationJob, variant: str | None) -> EvaluationJob:
+    """The job with another variant than run.yml's. Raises `ConfigurationError` for one that the flow doesn't have."""
+    if variant is None:
+        return job
+    known = flow_files.variants(job.flow.folder)
+    if variant not in known:
+        cure = f"Known are {', '.join(known)}." if known else "The prompt flow has none: leave --variant out."
+        raise ConfigurationError(f"--variant: there is no variant {variant}.", cure=cure)
+    return replace(job, flow=replace(job.flow, variant=variant))
+
+
+def _subject(work: Work, side: RunSide, python: Path, content_hash: str, lock: str) -> Subject:
+    requirements = (work.candidate.folder / lock).read_text(encoding="utf-8")
     return Subject(
         folder=side.folder,
         python=python,
         content_hash=content_hash,
-        lock_hash=lock_hash,
+        runtime=runtime_key(requirements, work.root),
         variant=side.variant,
         mapping=side.mapping,
         mapping_file=side.mapping_file,
@@ -110,7 +117,11 @@ def _subject(side: RunSide, python: Path, content_hash: str, lock_hash: str) -> 
 
 
 def decide(work: Work, evaluation: Evaluation) -> Decision:
-    """Apply the gate: the prompt flow's own rules and the environment's floors, the stricter of each."""
+    """Apply the gate: the prompt flow's own rules and the environment's floors, the stricter of each.
+
+    Raises `EvaluationBroken` if the snapshot is not what it was: then nobody knows what the numbers are about.
+    """
+    _check_unchanged(work, evaluation)
     floors = work.settings.gate
     result = gate.decide(evaluation, work.spec, floors, prices=work.settings.prices(work.binding))
     table = decisions.table_lines(evaluation)
@@ -132,6 +143,14 @@ def decide(work: Work, evaluation: Evaluation) -> Decision:
     )
 
 
+def _check_unchanged(work: Work, evaluation: Evaluation) -> None:
+    try:
+        check_unchanged(work.candidate)
+    except EvaluationBroken:  # its answers and grades are not those of this content
+        forget_since(work.state, time.time() - evaluation.seconds - CLOCKS_APART)
+        raise
+
+
 def _judged_by(work: Work) -> dict[str, Json]:
     """What the environment adds to the rules: its floors, and the prices that make a cost of tokens."""
     prices: dict[str, Json] = {
@@ -150,11 +169,13 @@ def basis(decision: Decision) -> str:
 
 def record(work: Work, runtimes: Runtimes, evaluation: Evaluation, decision: Decision) -> Judged:
     """Keep the decision in the ledger, once: one that was made before on the same basis is taken from there."""
-    store, known = tracking.local_store(work.state), _known(work, decision)
+    store = open_store(work.settings)
+    known = tracking.find_recorded(
+        store, work.candidate.prompt_flow, basis(decision), hint=_serves_under(work, basis(decision))
+    )
     if known is not None:
-        run_id, name = known
-        document = tracking.load_decision(store, run_id, sha256=name)
-        return Judged(evaluation, replace(decision, document=document, sha256=name), runtimes, run_id)
+        named = replace(decision, document=known.document, sha256=sha256(known.document))
+        return Judged(evaluation, named, runtimes, known.run_id)
     run_id = tracking.record_evaluation(
         store,
         prompt_flow=work.candidate.prompt_flow,
@@ -171,12 +192,11 @@ def record(work: Work, runtimes: Runtimes, evaluation: Evaluation, decision: Dec
     return Judged(evaluation, decision, runtimes, run_id)
 
 
-def _known(work: Work, decision: Decision) -> tuple[str, str] | None:
-    """Run and name of an earlier decision on the same basis: what serves knows its own without MLflow."""
-    live, wanted = serving.find(work), basis(decision)
-    if live is not None and live.deployment.tags.get("basis") == wanted:
-        return live.deployment.tags["run"], live.deployment.tags["decision"]
-    return tracking.find_basis(tracking.local_store(work.state), work.candidate.prompt_flow, wanted)
+def _serves_under(work: Work, wanted: str) -> tuple[str, str] | None:
+    """Run and name of the decision under which it serves, if that is on the wanted basis."""
+    live = serving.find(work)
+    tags = live.deployment.tags if live else {}
+    return (tags["run"], tags["decision"]) if tags.get("basis") == wanted and {"run", "decision"} <= set(tags) else None
 
 
 def _params(work: Work) -> dict[str, Json]:

@@ -13,6 +13,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from orchestration.yaml_files import is_too_large
+
 DAG, FLEX, PROMPTY = "flow.dag.yaml", "flow.flex.yaml", "*.prompty"
 MODEL_NODES = frozenset({"llm", "custom_llm"})
 VARIANT = re.compile(r"\$\{([^.{}]+)\.([^.{}]+)\}")
@@ -60,6 +62,13 @@ def sample_inputs(folder: Path) -> dict[str, Any]:
     return {name: spec["default"] for name, spec in (declared_inputs(folder) or {}).items() if "default" in spec}
 
 
+def variants(folder: Path) -> list[str]:
+    """The variants that the flow has, as `--variant` takes them."""
+    found = (definition(folder) or {}).get("node_variants")
+    nodes = found if isinstance(found, Mapping) else {}
+    return [f"${{{node}.{name}}}" for node, each in nodes.items() for name in (each or {}).get("variants") or ()]
+
+
 def named_connections(folder: Path) -> list[str]:
     """The connections that the files name, in their order."""
     return list(dict.fromkeys(_connections(definition(folder) or {})))
@@ -103,4 +112,4 @@ def _mapping(text: str) -> Mapping[str, Any] | None:
         data = YAML(typ="safe", pure=True).load(text)
     except YAMLError:
         return None
-    return data if isinstance(data, Mapping) else None
+    return data if isinstance(data, Mapping) and not is_too_large(data) else None

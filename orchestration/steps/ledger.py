@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import getpass
+import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 
 from orchestration import tracking
 from orchestration.decisions import authorizes
+from orchestration.errors import PlatformError
+from orchestration.platforms import open_store
+from orchestration.settings import Settings
 from orchestration.steps.evaluate import Judged
 from orchestration.steps.work import Work
 from orchestration.values import Json, ReleaseEvent
+
+_log = logging.getLogger(__name__)
 
 
 def authorize(work: Work, judged: Judged) -> None:
@@ -26,11 +31,19 @@ def authorize(work: Work, judged: Judged) -> None:
 
 def record_event(work: Work, judged: Judged, kind: str, detail: Mapping[str, Json]) -> None:
     """Append a release event under the decision that `judged` carries."""
-    append(work.state, judged.run_id, judged.decision.sha256, kind, detail)
+    append(work.settings, judged.run_id, judged.decision.sha256, kind, detail)
 
 
-def append(state: Path, run_id: str, decision: str, kind: str, detail: Mapping[str, Json]) -> None:
+def note(settings: Settings, run_id: str, decision: str, kind: str, detail: Mapping[str, Json]) -> None:
+    """Append a release event of something that is done already: if that can't be, it is a warning."""
+    try:
+        append(settings, run_id, decision, kind, detail)
+    except (PlatformError, OSError) as error:
+        _log.warning("Done, but not noted: %s", error)
+
+
+def append(settings: Settings, run_id: str, decision: str, kind: str, detail: Mapping[str, Json]) -> None:
     """Append a release event under a decision's run, with time and user."""
     at = datetime.now(UTC).isoformat(timespec="milliseconds")
     event = ReleaseEvent(decision=decision, kind=kind, at=at, by=getpass.getuser(), detail=detail)
-    tracking.append_event(tracking.local_store(state), run_id, event)
+    tracking.append_event(open_store(settings), run_id, event)

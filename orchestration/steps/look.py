@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from orchestration.evaluation.job import EvaluationJob
+from orchestration.model_proxy import Upstream
+from orchestration.platforms import open_connections
 from orchestration.runtimes import find_runtime
 from orchestration.settings import find_root, load_settings
 from orchestration.steps import prepare
 from orchestration.steps.evaluate import evaluation_job
 from orchestration.steps.prepare import Runtimes
 from orchestration.steps.work import Work
-from orchestration.values import Request
+from orchestration.values import Json, Request
 
 NO_RUNTIME = Path("not-built")
 
@@ -46,10 +48,21 @@ def built(work: Work, lock: str) -> Path | None:
     return find_runtime(text, folder=work.settings.runtimes, root=work.root)
 
 
-def job_of(work: Work) -> EvaluationJob:
-    """The evaluation that `run` would start. Where a runtime isn't built yet its interpreter is `NO_RUNTIME`."""
+def job_of(work: Work, *, reach: bool = True) -> EvaluationJob:
+    """The evaluation that `run` would start. Where a runtime isn't built yet its interpreter is `NO_RUNTIME`.
+
+    Without `reach` no workspace is asked for what it keeps: nothing that calls a model may come of that job.
+    """
     flow = built(work, "lock.txt") or NO_RUNTIME
     graded = (work.candidate.folder / "evaluator-lock.txt").exists()
     evaluator = (built(work, "evaluator-lock.txt") or NO_RUNTIME) if graded else None
-    job = evaluation_job(work, Runtimes(flow, evaluator))
+    job = evaluation_job(work, Runtimes(flow, evaluator), connections=None if reach else _unreached(work))
     return replace(job, logs=work.candidate.folder.parent / "logs")
+
+
+def _unreached(work: Work) -> dict[str, Upstream | Mapping[str, Json]]:
+    """The binding's connections, with nobody behind those of a workspace."""
+    nobody = Upstream("openai", "http://127.0.0.1:9")  # the port that answers nothing
+    kept = {name: nobody for name, each in work.binding.connections.items() if each["kind"] == "workspace"}
+    rest = {name: each for name, each in work.binding.connections.items() if name not in kept}
+    return {**kept, **open_connections(work.settings, replace(work.binding, connections=rest))}

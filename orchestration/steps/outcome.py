@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orchestration.steps import serving
+from orchestration.steps import failures, serving
 from orchestration.steps.evaluate import Judged
 from orchestration.steps.rollout import Rollout
 from orchestration.steps.serving import Serving
@@ -108,13 +108,14 @@ def _release(
     problem: str = "",
 ) -> Release:
     decision, evaluation = judged.decision, judged.evaluation
+    said = () if decision.verdict is Verdict.PASS else failures.messages(work, evaluation)
     return Release(
         prompt_flow=work.candidate.prompt_flow,
         environment=work.settings.environment,
         commit=short(work.candidate),
         outcome=outcome,
         verdict=decision.verdict,
-        reasons=((problem,) if problem else ()) + decision.reasons,
+        reasons=((problem,) if problem else ()) + decision.reasons + said,
         metrics=dict(decision.metrics),
         rows={
             "expected": evaluation.expected,

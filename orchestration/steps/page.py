@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment
 
-from orchestration.values import Evaluation, GradedRow, Json, Status
+from orchestration.values import Evaluation, GradedRow, Json, RowError, Status
 
 TEMPLATE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -50,16 +50,19 @@ def write_page(evaluation: Evaluation, title: str, path: Path) -> Path:
 def _shown(row: GradedRow) -> dict[str, str]:
     result = row.result
     failed = result.status is Status.FAILED
-    error = f"{result.error.code}: {result.error.message}" if result.error else ""
     return {
         "key": row.row.key,
         "status": result.status.value,
         "inputs": _lines(row.row.inputs),
-        "answer": error if failed else _lines(result.output or {}),
-        "grades": _lines(row.grades or {}),
+        "answer": _error(result.error) if failed else _lines(result.output or {}),
+        "grades": _error(row.grade_error) or _lines(row.grades or {}),
         "seconds": f"{result.seconds:.2f}",
         "tokens": str(result.tokens.total),
     }
+
+
+def _error(error: RowError | None) -> str:
+    return f"{error.code}: {error.message} {error.where}".rstrip() if error else ""
 
 
 def _lines(values: Mapping[str, Json]) -> str:

@@ -17,7 +17,7 @@ from orchestration.specs import Rule
 from orchestration.steps import rollout, serving
 from orchestration.steps.estimate import Outlook, outlook
 from orchestration.steps.look import built
-from orchestration.steps.rollout import Green
+from orchestration.steps.stable import Green
 from orchestration.steps.work import Work, short
 from orchestration.values import Json, ModelVersion
 
@@ -82,6 +82,7 @@ def make_plan(work: Work) -> Plan:
 
     Raises `ConfigurationError` for what `run` would refuse, and `PlatformError` if the platform can't be read.
     """
+    serving.refuse_foreign(work)
     live = serving.find(work)
     endpoint = _endpoint(work, live)
     draft = Plan(
@@ -167,7 +168,7 @@ def _rule(rule: Rule) -> str:
 def _endpoint(work: Work, live: serving.Serving | None) -> EndpointPlan:
     platform, name = open_platform(work.settings), work.endpoint
     found = platform.get(Endpoint.kind, name)
-    same = live is not None and serving.same(work, live.deployment)
+    same = live is not None and serving.settled(work, live.deployment) and serving.on_record(work, live.deployment)
     serves, url = (live.deployment.name, live.url) if live else ("", "")
     return EndpointPlan(name, found is not None, found.state if found else "", serves, same, url)
 

@@ -33,7 +33,7 @@ def plan_text(plan: Plan) -> str:
 
 
 def _connection(described: Mapping[str, Json]) -> str:
-    parts = [described["kind"], described.get("api_base"), described.get("model_deployment")]
+    parts = [described.get(part) for part in ("kind", "api_base", "workspace", "name", "model_deployment")]
     return ", ".join(str(part) for part in parts if part)
 
 

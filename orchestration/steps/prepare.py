@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestration.candidates import checkout, list_prompt_flows, load_spec, take_candidate
+from orchestration.candidates import UNKNOWN, checkout, list_prompt_flows, load_spec, take_candidate
 from orchestration.errors import ConfigurationError
 from orchestration.processes import private_folder
 from orchestration.references import Reference
@@ -67,10 +67,10 @@ def take(
         with contextlib.suppress(PermissionError):  # another user's folder, which we may only write to
             private_folder(settings.state)  # answers may be private
     if check_dirty and candidate.dirty and not settings.allow_dirty:
-        raise ConfigurationError(
-            f"The checkout has changes that are not committed, and {request.environment} refuses them.",
-            cure="Commit them, or name a commit with --commit.",
-        )
+        what = f"Files of {candidate.prompt_flow} are not committed as they are here"
+        known = "Commit them (git status --ignored names them), or name a commit with --commit."
+        cure = known if candidate.commit != UNKNOWN else "Git does not know this folder: git status says why."
+        raise ConfigurationError(f"{what}, and {request.environment} refuses that.", cure=cure)
     spec = load_spec(candidate)
     return Work(root, request, settings, candidate, spec, bind(settings, spec))
 
@@ -87,9 +87,14 @@ def build_runtimes(work: Work, *, progress: Callable[[str], None] = lambda _: No
 
 
 def needs_blocks(work: Work) -> bool:
-    """Whether a connection of the prompt flow has a value in a Prefect block."""
+    """Whether a connection of the prompt flow, or who signs in for it, has a value in a Prefect block."""
     used = [work.settings.connections[name] for name in work.binding.connections]
     references = [r for c in used for r in (c.api_base, c.api_key, *c.secrets.values())]
+    if work.settings.azure is not None:
+        credential = work.settings.azure.credential
+        references += [credential.tenant_id, credential.client_id, credential.client_secret]
+        if credential.kind == "block":
+            return True
     return any(isinstance(reference, Reference) and reference.block for reference in references)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from orchestration.steps.failures import printable
 from orchestration.steps.outcome import Ended, sentence
 from orchestration.values import Release
 
@@ -17,7 +18,8 @@ def verdict_markdown(ended: Ended) -> str:
     """The verdict with its evidence, for the Prefect UI."""
     release, decision = ended.release, ended.judged.decision
     lines = [f"# {decision.verdict.value}: {sentence(release)}", ""]
-    lines += [f"- {reason}" for reason in release.reasons] + [""]
+    problem = ended.rollout.problem if ended.rollout is not None else ""
+    lines += [f"- {reason}" for reason in (problem, *decision.reasons) if reason] + [""]  # no messages of user code
     lines += ["| rule | value | limit | outcome |", "|---|---|---|---|"]
     lines += [f"| {r.rule} | {_number(r.value)} | {_number(r.limit)} | {r.outcome.value} |" for r in decision.rules]
     lines += ["", "| metric | value |", "|---|---|"]
@@ -52,7 +54,7 @@ def release_text(release: Release) -> str:
         assert isinstance(weights, dict)
         lines.append(f"  endpoint  {release.endpoint['name']}  {_pairs((n, f'{w} %') for n, w in weights.items())}")
     lines.append(f"  seconds   {_pairs((n, f'{s:.1f}') for n, s in release.seconds.items())}")
-    return "\n".join(lines)
+    return printable("\n".join(lines))  # keys and grades are pushed by others
 
 
 def _rows(release: Release) -> str:

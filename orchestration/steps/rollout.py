@@ -6,44 +6,39 @@ Every step reads the platform anew and does only what is missing, so a killed ro
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 
-from orchestration.errors import EndpointHeld, PlatformError, ProvisioningFailed, ResourceRefused
+from orchestration.errors import EndpointHeld, PlatformError, PlatformUnavailable, ProvisioningFailed
 from orchestration.platforms import open_platform
-from orchestration.platforms.base import FAILED, Answer, Endpoint, OnlineDeployment
-from orchestration.platforms.names import deployment_name
+from orchestration.platforms.base import (
+    DELETING,
+    FAILED,
+    RUNTIME_TAG,
+    SUCCEEDED,
+    Answer,
+    Endpoint,
+    Load,
+    OnlineDeployment,
+    RoleAssignment,
+)
 from orchestration.polling import REAL, Clock, every, wait_until
 from orchestration.steps.evaluate import Judged
 from orchestration.steps.ledger import authorize, record_event
 from orchestration.steps.sample import answer_problem
-from orchestration.steps.waiting import wait_for, wait_gone
+from orchestration.steps.serving import refuse_foreign
+from orchestration.steps.stable import DEPLOYMENT, PROVEN, Green, give, remove, restore
+from orchestration.steps.waiting import wait_for, wait_gone, when_free
 from orchestration.steps.work import Work, owner_tags
 from orchestration.values import Json, ModelVersion, Traffic
 
-DEPLOYMENT = OnlineDeployment.kind
+OK = 200
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Green:
-    """The online deployment that is being rolled out, the stable map it replaces, and the map before that."""
-
-    name: str
-    before: Mapping[str, int]
-    earlier: Mapping[str, int]
-
-    @classmethod
-    def of(cls, work: Work, *, stable: Traffic) -> Green:
-        """The release of `work` on an endpoint whose traffic is `stable`."""
-        return cls(cls.name_of(work), stable.weights, stable.previous)
-
-    @staticmethod
-    def name_of(work: Work) -> str:
-        """Named by what it serves and what that is bound to: the same release is the same deployment."""
-        return deployment_name(work.candidate.content_hash, work.binding.binding_hash)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,49 +84,55 @@ def hold(work: Work, *, clock: Clock = REAL) -> Iterator[None]:
 
 def ensure_endpoint(work: Work, *, clock: Clock = REAL) -> str:
     """Create the endpoint, or bring it back, and wait until it answers; returns its name."""
+    refuse_foreign(work)
     platform, name = open_platform(work.settings), work.endpoint
-    found, wanted = platform.get(Endpoint.kind, name), owner_tags(work)
-    if found is not None and any(found.tags.get(tag) not in (None, value) for tag, value in wanted.items()):
-        owner = f"{found.tags.get('prompt_flow')} in {found.tags.get('environment')}"
-        cure = "Give each its own endpoint.name in config/, or none."
-        raise ResourceRefused(f"Endpoint {name} belongs to {owner}.", cure=cure)
-    platform.create(Endpoint(name, tags=owner_tags(work)))
+    wanted = Endpoint(name, tags=owner_tags(work))
+    when_free(work, Endpoint.kind, lambda: platform.create(wanted), what=f"Endpoint {name}", clock=clock)
     wait_for(work, Endpoint.kind, name, clock=clock)
     return name
 
 
-def settle(work: Work, *, clock: Clock = REAL) -> Traffic:
-    """The stable traffic. What an interrupted rollout left half shifted goes back to where it began."""
-    platform = open_platform(work.settings)
-    live = platform.traffic(work.endpoint)
-    if _stable(live.weights):
-        return live
-    for name in live.previous:  # after a kill of everything they may only be starting
-        wait_for(work, DEPLOYMENT, name, endpoint=work.endpoint, clock=clock)
-    return platform.set_traffic(work.endpoint, live.previous, generation=live.generation, previous={})
+def grant_access(work: Work, *, clock: Clock = REAL) -> list[str]:
+    """Let the endpoint's identity read what its deployments start with, before the first one; the scopes."""
+    platform, kind = open_platform(work.settings), RoleAssignment.kind
+    what = f"The access of endpoint {work.endpoint}"
+    roles = when_free(work, kind, lambda: platform.access(work.endpoint), what=what, clock=clock)
+    for role in roles:
+        when_free(work, kind, partial(platform.create, role), what=what, clock=clock)
+    return [role.scope for role in roles]
 
 
-def create_deployment(work: Work, green: Green, judged: Judged, model: ModelVersion) -> None:
-    """Start the new online deployment at 0 %; one that failed earlier is made anew."""
+def render_deployment(work: Work, green: Green, judged: Judged, model: ModelVersion) -> dict[str, Json]:
+    """What will be sent for the new online deployment, for people to read; there is no secret in it."""
+    return open_platform(work.settings).render(_wanted(work, green, judged, model))
+
+
+def create_deployment(work: Work, green: Green, judged: Judged, model: ModelVersion, *, clock: Clock = REAL) -> None:
+    """Start the new online deployment at 0 %; one that failed earlier, or is being removed, is made anew."""
     authorize(work, judged)
     platform, name = open_platform(work.settings), green.name
     found = platform.get(DEPLOYMENT, name, endpoint=work.endpoint)
     if found is not None and found.state in FAILED:
-        live = platform.traffic(work.endpoint)
-        if live.weights.get(name):  # it serves nobody any more: without traffic it can be made anew
-            platform.set_traffic(work.endpoint, {}, generation=live.generation, previous=green.earlier)
-        platform.delete(DEPLOYMENT, name, endpoint=work.endpoint)
-        wait_gone(work, DEPLOYMENT, name, endpoint=work.endpoint)
-    platform.create(
-        OnlineDeployment(
-            name=name,
-            endpoint=work.endpoint,
-            model=model,
-            binding=work.binding,
-            runtime=judged.runtimes.prompt_flow,
-            variant=work.variant,
-            tags=owner_tags(work) | deployment_tags(work, judged, model),
-        )
+        remove(work, name, clock=clock)
+    if found is not None and found.state in {*FAILED, DELETING}:
+        wait_gone(work, DEPLOYMENT, name, endpoint=work.endpoint, clock=clock)
+        found = None
+    proven = {PROVEN: found.tags[PROVEN]} if found is not None and PROVEN in found.tags and name in green.before else {}
+    wanted = _wanted(work, green, judged, model, proven)
+    when_free(work, DEPLOYMENT, lambda: platform.create(wanted), what=f"Online deployment {name}", clock=clock)
+
+
+def _wanted(
+    work: Work, green: Green, judged: Judged, model: ModelVersion, tags: Mapping[str, str] | None = None
+) -> OnlineDeployment:
+    return OnlineDeployment(
+        name=green.name,
+        endpoint=work.endpoint,
+        model=model,
+        binding=work.binding,
+        runtime=judged.runtimes.prompt_flow,
+        variant=work.variant,
+        tags=owner_tags(work) | deployment_tags(work, judged, model) | dict(tags or {}),
     )
 
 
@@ -151,8 +152,9 @@ def smoke_test(work: Work, green: Green) -> Answer:
 
 
 def steps(work: Work, green: Green) -> tuple[int, ...]:
-    """The percentages to go through; with nothing to share the traffic with, all of it at once."""
-    return work.settings.rollout.steps if set(green.before) - {green.name} else (100,)
+    """The percentages to go through; all of it at once where it has that already, or nothing shares the traffic."""
+    alone = not set(green.before) - {green.name}
+    return (100,) if alone or green.resumed else work.settings.rollout.steps
 
 
 def shift_traffic(work: Work, green: Green, judged: Judged, weight: int, *, clock: Clock = REAL) -> Traffic:
@@ -162,57 +164,68 @@ def shift_traffic(work: Work, green: Green, judged: Judged, weight: int, *, cloc
     live = platform.traffic(work.endpoint)
     wanted = _mixed(green, weight)
     if live.weights != wanted:
-        live = platform.set_traffic(work.endpoint, wanted, generation=live.generation, previous=green.before)
-    if platform.traffic(work.endpoint).weights != wanted:
-        raise PlatformError(f"Endpoint {work.endpoint} does not show the traffic that was just written.")
+        live = _give(work, green, wanted, clock=clock)
     record_event(work, judged, "traffic", {"endpoint": work.endpoint, "weights": dict(wanted)})
     _watch(work, green, weight, since=since, clock=clock)
     return live
 
 
+def _give(work: Work, green: Green, wanted: Mapping[str, int], *, clock: Clock) -> Traffic:
+    others = {name: weight for name, weight in wanted.items() if name != green.name}
+    given = give(work, wanted, earlier=green.before, needs=others, clock=clock)
+    if given is None:
+        raise PlatformError(f"{', '.join(others)} can't serve any more, so {green.name} has nothing to share with.")
+    return given
+
+
 def roll_back(work: Work, green: Green, judged: Judged, error: PlatformError) -> Rollout:
-    """Undo a rollout: traffic as it was, the new deployment gone, the reason kept as a release event."""
+    """Undo a rollout: traffic as it was, the new deployment gone, the reason kept as a release event.
+
+    Raises `PlatformError` with both reasons if it can't be undone.
+    """
     logs = error.logs if isinstance(error, ProvisioningFailed) else ""
-    traffic = restore(work, green)
+    try:
+        traffic = restore(work, green)
+    except PlatformUnavailable:
+        raise  # it is tried again
+    except PlatformError as second:
+        raise PlatformError(f"{error.message} It could not be undone: {second.message}", cure=second.cure) from error
     detail: dict[str, Json] = {"problem": error.message, "logs": logs, "traffic": dict(traffic.weights)}
     record_event(work, judged, "rolled-back", detail)
     return Rollout(work.endpoint, _url(work), traffic, green.name, problem=error.message, logs=logs)
 
 
-def finished(work: Work, green: Green, judged: Judged) -> Rollout:
-    """The rollout as it stands, read live."""
-    traffic = open_platform(work.settings).traffic(work.endpoint)
+def check_deployment(work: Work, green: Green) -> None:
+    """Whatever has traffic must be healthy, and the new online deployment must have all of it. Raises `PlatformError`."""
+    platform = open_platform(work.settings)
+    weights = {name: weight for name, weight in platform.traffic(work.endpoint).weights.items() if weight}
+    if weights != {green.name: 100}:
+        raise PlatformError(f"Endpoint {work.endpoint} does not give {green.name} all of its traffic: {weights}.")
+    found = platform.get(DEPLOYMENT, green.name, endpoint=work.endpoint)
+    if found is None or found.state != SUCCEEDED:
+        raise _failed(work, green, f"{green.name} is {found.state if found else 'gone'} with all of the traffic.")
+
+
+def finish(work: Work, green: Green, judged: Judged, *, clock: Clock = REAL) -> Rollout:
+    """Note the release, then mark the online deployment as proven: only that makes the next run leave it alone."""
+    platform = open_platform(work.settings)
+    traffic = platform.traffic(work.endpoint)
     record_event(work, judged, "released", {"deployment": green.name, "traffic": dict(traffic.weights)})
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    tag = partial(platform.tag, DEPLOYMENT, green.name, {PROVEN: now}, endpoint=work.endpoint)
+    when_free(work, DEPLOYMENT, tag, what=f"Online deployment {green.name}", clock=clock)
     return Rollout(work.endpoint, _url(work), traffic, green.name)
 
 
-def restore(work: Work, green: Green) -> Traffic:
-    """Put the traffic back as it was, verify it, then remove the new online deployment."""
-    platform = open_platform(work.settings)
-    live = platform.traffic(work.endpoint)
-    if live.weights != green.before:
-        earlier = {name: weight for name, weight in green.earlier.items() if name != green.name}
-        platform.set_traffic(work.endpoint, green.before, generation=live.generation, previous=earlier)
-    live = platform.traffic(work.endpoint)
-    if live.weights != green.before:
-        raise PlatformError(
-            f"Endpoint {work.endpoint} could not be put back to {_shown(green.before)}: it shows {_shown(live.weights)}.",
-            cure=f"Next: sluice status -e {work.settings.environment}",
-        )
-    if green.name not in green.before:
-        platform.delete(DEPLOYMENT, green.name, endpoint=work.endpoint)
-    return live
-
-
-def remove_old(work: Work, green: Green) -> list[str]:
-    """Remove online deployments without traffic, but keep the newest `rollout.keep` for a rollback."""
+def remove_old(work: Work, green: Green, *, clock: Clock = REAL) -> list[str]:
+    """Remove online deployments without traffic, but with `rollout.keep` not the one that a rollback goes to."""
     platform = open_platform(work.settings)
     live = platform.traffic(work.endpoint)
     previous = live.previous if work.settings.rollout.keep else {}
     kept = {*live.weights, *previous, green.name}
     idle = [f.name for f in platform.owned(DEPLOYMENT, endpoint=work.endpoint) if f.name not in kept]
     for name in idle:
-        platform.delete(DEPLOYMENT, name, endpoint=work.endpoint)
+        remove(work, name, clock=clock)
     return idle
 
 
@@ -226,18 +239,26 @@ def deployment_tags(work: Work, judged: Judged, model: ModelVersion) -> dict[str
         "decision": judged.decision.sha256,
         "run": judged.run_id,
         "basis": judged.basis,
-        "runtime": str(judged.runtimes.prompt_flow),
+        RUNTIME_TAG: str(judged.runtimes.prompt_flow),
     }
 
 
 def _watch(work: Work, green: Green, weight: int, *, since: float, clock: Clock) -> None:
-    """Let it serve for the step's time, with requests of our own in case nobody else sends any."""
+    """Let it serve for the step's time, with requests of our own in case nobody else sends any.
+
+    Their answers must have the sample's shape. Those that failed count among all others.
+    """
     platform, rollout = open_platform(work.settings), work.settings.rollout
     pause = rollout.step_seconds / rollout.probes
+    answers: list[Answer] = []
     for _ in range(rollout.probes):
-        platform.invoke(work.endpoint, work.spec.sample.inputs, deployment=green.name)
+        answer = platform.invoke(work.endpoint, work.spec.sample.inputs, deployment=green.name)
+        problem = _problem(answer, work.spec.sample.answer, expected=green.name) if answer.status == OK else ""
+        if problem:
+            raise _failed(work, green, f"{green.name} answered the sample request wrongly at {weight} %: {problem}.")
+        answers.append(answer)
         clock.sleep(pause)
-    load = platform.load(work.endpoint, green.name, since=since)
+    load = platform.load(work.endpoint, green.name, since=since) or _load_of(answers)
     if load.requests < max(1, rollout.min_requests):
         raise _failed(work, green, f"{green.name} answered {load.requests} requests at {weight} %: too few to judge.")
     if load.errors / load.requests > rollout.max_error_ratio:
@@ -247,8 +268,15 @@ def _watch(work: Work, green: Green, weight: int, *, since: float, clock: Clock)
         raise _failed(work, green, f"{green.name} needs {load.p95_seconds} s (p95) at {weight} %, more than {slow} s.")
 
 
+def _load_of(answers: Sequence[Answer]) -> Load:
+    """The evidence of our own requests, where the platform counts none; p95 by the nearest rank."""
+    seconds = sorted(answer.seconds for answer in answers)
+    errors = sum(answer.status != OK for answer in answers)
+    return Load(len(answers), errors, seconds[math.ceil(0.95 * len(seconds)) - 1])
+
+
 def _problem(answer: Answer, schema: Mapping[str, object], *, expected: str) -> str:
-    if answer.status != 200:
+    if answer.status != OK:
         return f"status {answer.status}, {str(answer.body)[:300]}"
     if answer.deployment != expected:
         return f"{answer.deployment or 'nobody'} answered instead"
@@ -270,11 +298,3 @@ def _mixed(green: Green, weight: int) -> dict[str, int]:
 
 def _url(work: Work) -> str:
     return open_platform(work.settings).url(work.endpoint)
-
-
-def _stable(weights: Mapping[str, int]) -> bool:
-    return not weights or list(weights.values()) == [100]
-
-
-def _shown(weights: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {weight} %" for name, weight in weights.items()) or "no traffic"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from orchestration.errors import ConfigurationError, Place
@@ -16,9 +16,11 @@ from orchestration.evaluation.job import EvaluationJob
 from orchestration.evaluation.mapping import flow_mapping
 from orchestration.evaluation.rows import make_rows
 from orchestration.runtimes import ensure_runtime
-from orchestration.steps.evaluate import evaluation_job
+from orchestration.steps import failures
+from orchestration.steps.evaluate import evaluation_job, with_variant
 from orchestration.steps.prepare import Runtimes
 from orchestration.steps.sample import answer_problem
+from orchestration.steps.users_words import FLOW, UsersWords, in_the_users_words
 from orchestration.steps.work import Work
 from orchestration.validation import nearest
 from orchestration.values import Json, RowResult, Status
@@ -46,18 +48,17 @@ def try_row(
 ) -> Tried:
     """Run the given inputs, or the row of the data with this key, or the sample request. Stores no answer.
 
-    Raises `ConfigurationError` for a key that no row has, `RunnerFailed` if the prompt flow can't be opened.
+    Raises `ConfigurationError` for a key that no row has, a variant that there isn't, and a flow that can't be opened.
     """
-    job = _job(work, progress)
-    if variant is not None:
-        job = replace(job, flow=replace(job.flow, variant=variant))
-    if inputs is not None:
-        return _tried("the given inputs", inputs, run_row(job, inputs))
-    if key is not None:
-        found = _inputs_of(job, key)
-        return _tried(f"row {key}", found, run_row(job, found))
-    sample = work.spec.sample
-    return _tried(SAMPLE, sample.inputs, run_row(job, sample.inputs), sample.answer)
+    job = with_variant(_job(work, progress), variant)
+    with in_the_users_words(work):
+        if inputs is not None:
+            return _tried(work, "the given inputs", inputs, run_row(job, inputs))
+        if key is not None:
+            found = _inputs_of(job, key)
+            return _tried(work, f"row {key}", found, run_row(job, found))
+        sample = work.spec.sample
+        return _tried(work, SAMPLE, sample.inputs, run_row(job, sample.inputs), sample.answer)
 
 
 def describe(job: EvaluationJob) -> Description:
@@ -89,11 +90,10 @@ def _inputs_of(job: EvaluationJob, key: str) -> Mapping[str, Json]:
 
 
 def _tried(
-    what: str, inputs: Mapping[str, Json], result: RowResult, schema: Mapping[str, object] | None = None
+    work: Work, what: str, inputs: Mapping[str, Json], result: RowResult, schema: Mapping[str, object] | None = None
 ) -> Tried:
     if result.status is not Status.COMPLETED:
-        error = result.error
-        where = f" ({error.where})" if error and error.where else ""
-        return Tried(what, inputs, result, f"{error.code}: {error.message}{where}" if error else "it failed")
+        problem = failures.line(UsersWords.of(work.candidate), FLOW, result.error) if result.error else "it failed"
+        return Tried(what, inputs, result, problem)
     problem = answer_problem(dict(result.output or {}), schema) if schema is not None else ""
     return Tried(what, inputs, result, f"the answer is not as sample.answer has it: {problem}" if problem else "")

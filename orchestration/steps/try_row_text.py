@@ -8,6 +8,7 @@ from textwrap import indent
 from typing import Any
 
 from orchestration.evaluation.outcomes import declared
+from orchestration.steps.failures import printable
 from orchestration.steps.try_row import Tried
 from orchestration.values import Json, as_json
 
@@ -55,7 +56,7 @@ def _node(node: Mapping[str, Json]) -> list[str]:
 
 
 def _field(name: str, value: Any) -> list[str]:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = printable(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     if "\n" not in text:
         return [f"  {name:8}{text}"]
     return [f"  {name}", indent(text.rstrip(), MARGIN)]

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from orchestration.errors import ProvisioningFailed, ResourceNotFound
+from collections.abc import Callable
+from typing import TypeVar
+
+from orchestration.errors import PlatformConflict, PlatformUnavailable, ProvisioningFailed, ResourceNotFound
 from orchestration.platforms import open_platform
-from orchestration.platforms.base import FAILED, SUCCEEDED, Found
-from orchestration.polling import REAL, Clock, every, wait_until
+from orchestration.platforms.base import BUSY, FAILED, REMOVAL, STOPPED, SUCCEEDED, Endpoint, Found
+from orchestration.polling import REAL, Clock, wait_until
 from orchestration.steps.work import Work
 
-POLL_SECONDS = 0.2
+T = TypeVar("T")
 
 
 def wait_for(work: Work, kind: str, name: str, *, endpoint: str = "", clock: Clock = REAL) -> Found:
-    """Wait until it is there. Raises `ProvisioningFailed`, `ResourceNotFound`, `PlatformTimeout`."""
+    """Wait until it is there.
+
+    Raises `ProvisioningFailed`, `ResourceNotFound`, `PlatformTimeout`, and `PlatformUnavailable` for what nobody starts.
+    """
     platform, last = open_platform(work.settings), ["absent"]
 
     def ready() -> Found | None:
@@ -23,25 +29,57 @@ def wait_for(work: Work, kind: str, name: str, *, endpoint: str = "", clock: Clo
         if found.state in FAILED:
             logs = platform.logs(kind, name, endpoint=endpoint)
             raise ProvisioningFailed(f"{kind.capitalize()} {name} {found.state}: {found.message}", logs=logs)
+        if found.state == STOPPED:
+            raise PlatformUnavailable(f"{kind.capitalize()} {name} does not run. {found.message}")
         return found if found.state == SUCCEEDED else None
 
-    return wait_until(
-        ready,
-        what=f"{kind.capitalize()} {name}",
-        timeout_seconds=work.settings.rollout.ready_timeout_seconds,
-        wait=every(POLL_SECONDS),
-        clock=clock,
-        last=lambda: last[0],
-    )
+    return _poll(work, kind, ready, what=f"{kind.capitalize()} {name}", clock=clock, last=lambda: last[0])
+
+
+def settled(work: Work, *, clock: Clock = REAL) -> None:
+    """Wait until no change of the endpoint is under way; whether it went well is not asked. Raises `PlatformTimeout`."""
+    platform, last, name = open_platform(work.settings), [""], work.endpoint
+
+    def free() -> bool | None:
+        found = platform.get(Endpoint.kind, name)
+        last[0] = found.state if found else "absent"
+        return None if last[0] in BUSY else True
+
+    _poll(work, Endpoint.kind, free, what=f"Endpoint {name}", clock=clock, last=lambda: last[0])
+
+
+def when_free(work: Work, kind: str, write: Callable[[], T], *, what: str, clock: Clock = REAL) -> T:
+    """Send a write as soon as the platform takes it: while another operation is in the way, wait and send it again.
+
+    Raises `PlatformTimeout`, and what `write` raises but for `PlatformConflict`.
+    """
+    last = ["another operation is under way"]
+
+    def sent() -> tuple[T] | None:
+        try:
+            return (write(),)
+        except PlatformConflict as conflict:
+            last[0] = conflict.message
+            return None
+
+    return _poll(work, kind, sent, what=what, clock=clock, last=lambda: last[0])[0]
 
 
 def wait_gone(work: Work, kind: str, name: str, *, endpoint: str = "", clock: Clock = REAL) -> None:
-    """Wait until it is truly absent. Raises `PlatformTimeout`."""
+    """Wait until it is truly absent; its requests may finish first. Raises `PlatformTimeout`."""
     platform = open_platform(work.settings)
-    wait_until(
-        lambda: True if platform.get(kind, name, endpoint=endpoint) is None else None,
-        what=f"The removal of {name}",
-        timeout_seconds=work.settings.rollout.ready_timeout_seconds,
-        wait=every(POLL_SECONDS),
-        clock=clock,
+
+    def gone() -> bool | None:
+        return True if platform.get(kind, name, endpoint=endpoint) is None else None
+
+    _poll(work, REMOVAL, gone, what=f"The removal of {name}", clock=clock, last=lambda: "still there")
+
+
+def _poll(
+    work: Work, kind: str, ready: Callable[[], T | None], *, what: str, clock: Clock, last: Callable[[], str]
+) -> T:
+    """Poll as long and as often as the platform says for that kind."""
+    patience = open_platform(work.settings).patience(kind)
+    return wait_until(
+        ready, what=what, timeout_seconds=patience.timeout_seconds, wait=patience.wait, clock=clock, last=last
     )

@@ -12,11 +12,13 @@ from orchestration.tracking.ledger import (
     decision_path,
     find_basis,
     find_decision,
+    find_recorded,
+    holds,
     latest_decisions,
     load_decision,
 )
 from orchestration.tracking.record import record_evaluation
-from orchestration.tracking.store import Store, local_store
+from orchestration.tracking.store import Store, check_store, local_store
 
 __all__ = [
     "BASIS_TAG",
@@ -24,10 +26,13 @@ __all__ = [
     "Store",
     "Summary",
     "append_event",
+    "check_store",
     "decision_path",
     "events",
     "find_basis",
     "find_decision",
+    "find_recorded",
+    "holds",
     "latest_decisions",
     "load_decision",
     "local_store",

@@ -26,6 +26,8 @@ def read_artifact(store: Store, run_id: str, name: str) -> bytes | None:
     if store.folder is not None:
         path = artifact_path(store, run_id, name)
         return path.read_bytes() if path.is_file() else None
+    if store.documents is not None:
+        return store.documents.read(_checked(run_id), name)
     if name not in list_artifacts(store, run_id, str(PurePosixPath(name).parent)):
         return None
     with connected(store, f"read {name}") as client, TemporaryDirectory() as folder:
@@ -38,6 +40,8 @@ def list_artifacts(store: Store, run_id: str, folder: str) -> list[str]:
         here = artifact_path(store, run_id, folder)
         found = [p.name for p in here.iterdir() if p.is_file()] if here.is_dir() else []
         names = [str(PurePosixPath(folder, name)) for name in found]
+    elif store.documents is not None:
+        names = store.documents.names(_checked(run_id), folder)
     else:
         with connected(store, f"list {folder}") as client:
             below = None if folder == "." else folder
@@ -45,8 +49,11 @@ def list_artifacts(store: Store, run_id: str, folder: str) -> list[str]:
     return sorted(name for name in names if not PurePosixPath(name).name.startswith("."))
 
 
-def write_artifacts(client: Any, run_id: str, contents: Mapping[str, bytes]) -> None:
+def write_artifacts(store: Store, client: Any, run_id: str, contents: Mapping[str, bytes]) -> None:
     """Store each content under its name in the run's own folder."""
+    if store.documents is not None:
+        store.documents.write(_checked(run_id), contents)
+        return
     with TemporaryDirectory() as folder:
         for name, content in contents.items():
             path = Path(folder, name)

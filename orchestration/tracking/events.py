@@ -19,8 +19,12 @@ FOLDER: Final = "events"
 
 def append_event(store: Store, run_id: str, event: ReleaseEvent) -> None:
     """Add an event under the run of its decision."""
+    content = {f"{FOLDER}/{_file_name(event)}": canonical(as_json(event))}
+    if store.documents is not None:  # no MLflow for a file that it doesn't keep
+        write_artifacts(store, None, run_id, content)
+        return
     with connected(store, f"note the release event {event.kind}") as client:
-        write_artifacts(client, run_id, {f"{FOLDER}/{_file_name(event)}": canonical(as_json(event))})
+        write_artifacts(store, client, run_id, content)
 
 
 def events(store: Store, run_id: str) -> list[ReleaseEvent]:

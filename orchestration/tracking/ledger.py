@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from orchestration.decisions import read_decision
-from orchestration.errors import PlatformError
+from orchestration.errors import NotAuthorized, PlatformError, PlatformUnavailable
+from orchestration.tracking import peek
 from orchestration.tracking.artifacts import artifact_path, read_artifact
 from orchestration.tracking.store import Store, connected
 from orchestration.values import Json
@@ -25,7 +28,10 @@ ENVIRONMENT_TAG: Final = "sluice.environment"
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 ENVIRONMENT = re.compile(r"[A-Za-z0-9_-]+")
-FINISHED = "attributes.status = 'FINISHED'"
+FINISHED = "FINISHED"  # picked here and not in the query: Azure's MLflow can't search by status
+NEWEST_FIRST = ["attributes.start_time DESC"]
+PAGE = 100
+_log = logging.getLogger(__name__)
 
 
 class RecordedDecision(NamedTuple):
@@ -75,6 +81,43 @@ def find_decision(store: Store, sha256: str) -> RecordedDecision | None:
     return RecordedDecision(run, load_decision(store, run, sha256=sha256)) if run else None
 
 
+def holds(store: Store, run_id: str, sha256: str) -> bool:
+    """Whether the store still has that decision whole, with the run to which its events are added."""
+    if store.empty or _intact(store, run_id, sha256) is None:
+        return False
+    return _knows_run(store, run_id) or find_decision(store, sha256) is not None
+
+
+def find_recorded(
+    store: Store, prompt_flow: str, basis: str, *, hint: tuple[str, str] | None = None
+) -> RecordedDecision | None:
+    """A decision that was made on this basis and can still be relied on; None if there is none.
+
+    `hint` is run and name of one, which needs no MLflow if it is there. One whose document was removed or changed
+    since is passed over with a warning, so that the decision is made anew.
+    """
+    tried = hint if hint is not None and _knows_run(store, hint[0]) else None
+    if tried is not None and (found := _intact(store, *tried)):
+        return found
+    known = find_basis(store, prompt_flow, basis)
+    return _intact(store, *known) if known and known != tried else None
+
+
+def _knows_run(store: Store, run_id: str) -> bool:
+    """Whether events can be added to the run, as far as that is known without MLflow."""
+    return store.documents is not None or peek.knows_run(store, run_id)
+
+
+def _intact(store: Store, run_id: str, sha256: str) -> RecordedDecision | None:
+    try:
+        return RecordedDecision(run_id, load_decision(store, run_id, sha256=sha256))
+    except PlatformUnavailable:
+        raise
+    except (PlatformError, NotAuthorized) as error:
+        _log.warning("%s", error.message)
+        return None
+
+
 def find_basis(store: Store, prompt_flow: str, basis: str) -> tuple[str, str] | None:
     """Run and name of the newest decision that was made on the same basis; None if there is none."""
     if store.empty or not SHA256.fullmatch(basis):
@@ -83,10 +126,9 @@ def find_basis(store: Store, prompt_flow: str, basis: str) -> tuple[str, str] | 
         experiment = client.get_experiment_by_name(prompt_flow)
         if experiment is None:
             return None
-        query = f"tags.{BASIS_TAG} = '{basis}' and {FINISHED}"
-        order = ["attributes.start_time DESC"]
-        runs = client.search_runs([experiment.experiment_id], query, max_results=1, order_by=order)
-    return next(((run.info.run_id, run.data.tags[DECISION_TAG]) for run in runs), None)
+        query = f"tags.{BASIS_TAG} = '{basis}'"
+        runs = _finished(client, experiment.experiment_id, query)
+        return next(((run.info.run_id, run.data.tags[DECISION_TAG]) for run in runs), None)
 
 
 def latest_decisions(store: Store, *, prompt_flow: str, environment: str, limit: int = 20) -> list[Summary]:
@@ -97,19 +139,14 @@ def latest_decisions(store: Store, *, prompt_flow: str, environment: str, limit:
         experiment = client.get_experiment_by_name(prompt_flow)
         if experiment is None:
             return []
-        runs = client.search_runs(
-            [experiment.experiment_id],
-            f"tags.{ENVIRONMENT_TAG} = '{environment}' and {FINISHED}",
-            max_results=limit,
-            order_by=["attributes.start_time DESC"],
-        )
-    return [_summary(run) for run in runs if DECISION_TAG in run.data.tags]
+        runs = _finished(client, experiment.experiment_id, f"tags.{ENVIRONMENT_TAG} = '{environment}'")
+        return [_summary(run) for run in islice((run for run in runs if DECISION_TAG in run.data.tags), limit)]
 
 
 def finished_run(client: Any, experiments: list[str], sha256: str) -> str | None:
     """Id of the first finished run that recorded the decision."""
     found = runs_of(client, experiments, sha256)
-    return next((run.info.run_id for run in found if run.info.status == "FINISHED"), None)
+    return next((run.info.run_id for run in found if run.info.status == FINISHED), None)
 
 
 def runs_of(client: Any, experiments: list[str], sha256: str) -> list[Any]:
@@ -120,6 +157,17 @@ def runs_of(client: Any, experiments: list[str], sha256: str) -> list[Any]:
         return []
     query = f"tags.{DECISION_TAG} = '{sha256}'"
     return list(client.search_runs(experiments, query, order_by=["attributes.start_time ASC"]))
+
+
+def _finished(client: Any, experiment: str, query: str) -> Iterator[Any]:
+    """The finished runs that fit, newest first, page by page as they are needed."""
+    token = None
+    while True:
+        page = client.search_runs([experiment], query, max_results=PAGE, order_by=NEWEST_FIRST, page_token=token)
+        yield from (run for run in page if run.info.status == FINISHED)
+        token = page.token
+        if not token:
+            return
 
 
 def _summary(run: Any) -> Summary:

@@ -19,6 +19,7 @@ from orchestration.tracking.ledger import (
     DECISION_TAG,
     DOCUMENT,
     ENVIRONMENT_TAG,
+    FINISHED,
     PROMPT_FLOW_TAG,
     TABLE,
     VERDICT_TAG,
@@ -63,10 +64,10 @@ def record_evaluation(
     with connected(store, "record the decision") as client, store.hold():
         experiment = _ensure_experiment(client, store, prompt_flow)
         run = _ensure_run(client, experiment, decision, environment, _entries({**tags, **own}))
-        if run.info.status != "FINISHED":
+        if run.info.status != FINISHED:
             _log_numbers(client, run, decision.metrics, params)
-            write_artifacts(client, run.info.run_id, contents)
-            client.set_terminated(run.info.run_id, status="FINISHED")
+            write_artifacts(store, client, run.info.run_id, contents)
+            client.set_terminated(run.info.run_id, status=FINISHED)
     return str(run.info.run_id)
 
 
@@ -101,7 +102,7 @@ def _ensure_run(client: Any, experiment: str, decision: Decision, environment: s
     """The complete run of the decision, else one that was begun, else a new one."""
     runs = runs_of(client, [experiment], decision.sha256)
     if runs:
-        return next((run for run in runs if run.info.status == "FINISHED"), runs[0])
+        return next((run for run in runs if run.info.status == FINISHED), runs[0])
     name = f"{environment} {decision.verdict.value} {decision.sha256[:8]}"
     return client.create_run(experiment, run_name=name, tags=tags)
 

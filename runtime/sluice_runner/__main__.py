@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
 import traceback
 from pathlib import Path
 
+from sluice_runner import printed
 from sluice_runner.adapters import clean_up
 
 
@@ -25,8 +27,7 @@ def main() -> None:
         traceback.print_exc()
         code = 70
     clean_up()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    printed.flush()
     os._exit(code)  # at once: threads of user code that hang don't hold the process
 
 
@@ -38,6 +39,8 @@ def _guard(read: int, write: int) -> None:
     os.dup2(null, 0)
     os.close(null)
     os.dup2(2, 1)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # what is printed shall outlive a process that is killed
     if not sys.flags.safe_path and sys.path and Path(sys.path[0]) == Path.cwd():  # `-m` puts it there
         del sys.path[0]
 

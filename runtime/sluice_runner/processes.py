@@ -11,6 +11,8 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 
+from sluice_runner import printed
+
 # macOS's system libraries don't survive a fork without an exec; SLUICE_RUNNER_SPAWN=1 does on Linux as there.
 CAN_FORK = sys.platform == "linux" and os.environ.get("SLUICE_RUNNER_SPAWN") != "1"
 _PR_SET_PDEATHSIG = 1
@@ -20,8 +22,7 @@ _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 def fork(main: Callable[[int, int], None], close: Iterable[int], read: int, write: int) -> int:
     """Fork a worker that runs `main(read, write)`; `close` names the parent's pipes, which it must not keep open."""
     parent = os.getpid()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    printed.flush()
     pid = os.fork()
     if pid:
         return pid
@@ -86,4 +87,5 @@ def has_ended(pid: int) -> bool:
 
 def kill_own_group() -> None:
     """End this worker with everything it started."""
+    printed.flush()
     os.killpg(os.getpgrp(), signal.SIGKILL)

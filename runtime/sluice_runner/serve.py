@@ -29,13 +29,17 @@ NEVER_SERVED = 1  # exit code
 
 
 class Application:
-    """What is answered to which request. `answer` is called from many threads."""
+    """What is answered to which request. `answer` is called from many threads.
 
-    def __init__(self, executor: Executor, message: Message) -> None:
+    `token`: what each request must carry in the header x-sluice-token; None where somebody in front of this server
+    lets nobody else in.
+    """
+
+    def __init__(self, executor: Executor, *, name: str, token: str | None, concurrency: int = CONCURRENCY) -> None:
         self._executor = executor
-        self._token = str(message["token"]).encode()
-        self._name = str(message["name"])
-        self._slots = threading.Semaphore(int(message.get("concurrency") or CONCURRENCY))
+        self._token = None if token is None else token.encode()
+        self._name = name
+        self._slots = threading.Semaphore(concurrency)
         self._routes = {
             ("POST", "/score"): self._score,
             ("GET", "/health"): lambda _: Answer(200, b'{"status": "Healthy"}'),
@@ -46,7 +50,7 @@ class Application:
 
     def answer(self, request: Request) -> Answer:
         """Answer a request; never raises."""
-        if not hmac.compare_digest(request.header("x-sluice-token").encode(), self._token):
+        if self._token is not None and not hmac.compare_digest(request.header("x-sluice-token").encode(), self._token):
             return refuse(401, "Unauthorized", "the header x-sluice-token is missing or wrong")
         route = self._routes.get((request.method, request.path))
         if route is not None:
@@ -104,11 +108,11 @@ def refuse(status: int, code: str, message: str) -> Answer:
 
 
 def version() -> str:
-    """The version of the installed runner."""
+    """The version of the runner."""
     try:
         return metadata.version("sluicegate-runner")
-    except metadata.PackageNotFoundError:
-        return "unknown"
+    except metadata.PackageNotFoundError:  # copied into an image, which then says it
+        return os.environ.get("SLUICE_RUNNER_VERSION", "unknown")
 
 
 def log(line: str) -> None:
@@ -139,11 +143,19 @@ def start(message: Any) -> tuple[HttpServer, Mapping[str, Any]]:
         raise AdapterFailed("Protocol", f"the first message must be open with protocol {PROTOCOL}")
     if not message.get("token") or not message.get("name"):
         raise AdapterFailed("Protocol", "serving needs a token and a name")
-    executor = open_flow({**message, "count_tokens": False})  # the model proxy counts them
-    gc.freeze()  # what was imported stays: looking through it again would hold up requests
-    server = HttpServer(Application(executor, message).answer)
+    executor = open_to_serve(message)
+    concurrency = int(message.get("concurrency") or CONCURRENCY)
+    application = Application(executor, name=str(message["name"]), token=str(message["token"]), concurrency=concurrency)
+    server = HttpServer(application.answer)
     described = {"inputs": plain(executor.inputs), "outputs": plain(executor.outputs)}
     return server, {"type": "serving", "port": server.start()} | described
+
+
+def open_to_serve(message: Message) -> Executor:
+    """Open the prompt flow for good. Raises `AdapterFailed`."""
+    executor = open_flow({**message, "count_tokens": False})  # nobody asks a server for them
+    gc.freeze()  # what was imported stays: looking through it again would hold up requests
+    return executor
 
 
 def _no_constant(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""A small HTTP/1.1 server for loopback: persistent connections, one thread each, bodies with a known length."""
+"""A small HTTP/1.1 server: persistent connections, one thread each, whole bodies in and out."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 HEAD_BYTES = 64 * 2**10
 BODY_BYTES = 32 * 2**20
 IDLE_SECONDS = 300.0  # longer than any client of ours keeps an idle connection
 MOST_CONNECTIONS = 512
+_ONCE = ("content-length", "transfer-encoding")
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -25,6 +26,7 @@ class Request:
     path: str
     headers: Mapping[str, str]
     body: bytes
+    query: str = ""
 
     def header(self, name: str) -> str:
         """The header's text, or the empty string."""
@@ -33,10 +35,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A status and a JSON text."""
+    """A status and a JSON text, or what `content_type` says."""
 
     status: int
     body: bytes
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class _Malformed(Exception):
@@ -48,11 +52,11 @@ class _Malformed(Exception):
 
 
 class HttpServer:
-    """Listens on a free port of 127.0.0.1 and answers each request with `answer`, in the connection's thread."""
+    """Answers each request with `answer`, in the connection's thread. Port 0: any free one."""
 
-    def __init__(self, answer: Callable[[Request], Answer]) -> None:
+    def __init__(self, answer: Callable[[Request], Answer], *, host: str = "127.0.0.1", port: int = 0) -> None:
         self._answer = answer
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=MOST_CONNECTIONS)
+        self._listener = socket.create_server((host, port), backlog=MOST_CONNECTIONS)
         self._connections: set[_Connection] = set()
         self._changed = threading.Condition()
         self._stopping = False
@@ -151,8 +155,9 @@ class _Connection:
         head = self._read_head()
         if head is None:
             return None
-        method, path, headers = _parse(head)
-        return Request(method, path, headers, self._read_body(_length(headers)))
+        method, path, query, headers = _parse(head)
+        body = self._read_chunks() if _is_chunked(headers) else self._read_body(_length(headers))
+        return Request(method, path, headers, body, query)
 
     def _read_head(self) -> bytes | None:
         while True:
@@ -185,30 +190,74 @@ class _Connection:
         self._buffer = whole[length:]
         return whole[:length]
 
+    def _read_chunks(self) -> bytes:
+        parts: list[bytes] = []
+        left = BODY_BYTES
+        while size := _chunk_size(self._read_line()):
+            left -= size
+            if left < 0:
+                raise _Malformed(413)
+            parts.append(self._read_body(size))
+            if self._read_line():
+                raise _Malformed(400)
+        while self._read_line():  # what may follow the last chunk
+            pass
+        return b"".join(parts)
+
+    def _read_line(self) -> bytes:
+        while b"\r\n" not in self._buffer:
+            if len(self._buffer) > HEAD_BYTES:
+                raise _Malformed(400)
+            data = self._client.recv(65536)
+            if not data:
+                raise ConnectionResetError
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\r\n")
+        return line
+
     def _send(self, answer: Answer, *, end: bool) -> None:
-        head = f"HTTP/1.1 {answer.status} {_PHRASES.get(answer.status, '')}\r\nContent-Type: application/json\r\n"
-        head += f"Content-Length: {len(answer.body)}\r\n" + ("Connection: close\r\n" if end else "") + "\r\n"
+        head = f"HTTP/1.1 {answer.status} {_PHRASES.get(answer.status, '')}\r\nContent-Type: {answer.content_type}\r\n"
+        head += f"Content-Length: {len(answer.body)}\r\n" + ("Connection: close\r\n" if end else "")
+        head += "".join(f"{name}: {value}\r\n" for name, value in answer.headers.items()) + "\r\n"
         self._client.sendall(head.encode("latin-1") + answer.body)
 
 
-def _parse(head: bytes) -> tuple[str, str, dict[str, str]]:
+def _parse(head: bytes) -> tuple[str, str, str, dict[str, str]]:
     first, *lines = head.decode("latin-1").split("\r\n")
     words = first.split(" ")
-    if len(words) != 3 or words[2] != "HTTP/1.1":
+    if len(words) != 3 or words[2] not in ("HTTP/1.1", "HTTP/1.0"):
         raise _Malformed(400)
     headers: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(":")
         key = name.lower()
-        if not colon or not name or name != name.strip() or (key == "content-length" and key in headers):
+        if not colon or not name or name != name.strip() or (key in _ONCE and key in headers):
             raise _Malformed(400)
         headers[key] = value.strip()
-    return words[0], words[1].partition("?")[0], headers
+    if words[2] == "HTTP/1.0":
+        headers["connection"] = "close"
+    path, _, query = words[1].partition("?")
+    return words[0], path, query, headers
+
+
+def _is_chunked(headers: Mapping[str, str]) -> bool:
+    if "transfer-encoding" not in headers:
+        return False
+    if "content-length" in headers:  # two lengths: somebody on the way may believe the other one
+        raise _Malformed(400)
+    if headers["transfer-encoding"].lower() != "chunked":
+        raise _Malformed(501)
+    return True
+
+
+def _chunk_size(line: bytes) -> int:
+    digits = line.partition(b";")[0].strip()
+    if not 0 < len(digits) < 9 or digits.strip(b"0123456789abcdefABCDEF"):
+        raise _Malformed(400)
+    return int(digits, 16)
 
 
 def _length(headers: Mapping[str, str]) -> int:
-    if "transfer-encoding" in headers:
-        raise _Malformed(411)
     text = headers.get("content-length", "0")
     if not (text.isascii() and text.isdigit() and len(text) < 12):
         raise _Malformed(400)

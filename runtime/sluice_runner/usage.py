@@ -36,7 +36,9 @@ _current: ContextVar[Counter | None] = ContextVar("sluice_usage", default=None)
 
 
 def add(prompt: int, completion: int) -> None:
-    """Add tokens, as the model provider counted them, to the row that is being run."""
+    """Add tokens, as the model provider counted them, to the row that is being run. Raises `ValueError` below 0."""
+    if prompt < 0 or completion < 0:
+        raise ValueError(f"a model can't have used {prompt} and {completion} tokens")
     counter = _current.get()
     if counter is not None:
         counter.add(prompt, completion)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from sluice_runner import PROTOCOL, processes
+from sluice_runner import PROTOCOL, printed, processes
 from sluice_runner.adapters import open_flow
 from sluice_runner.adapters.base import AdapterFailed, Executor, OpenFailed, RowFailed, Tokens, describe
 from sluice_runner.lines import encode, plain
@@ -81,6 +81,7 @@ class Worker:
         started = time.monotonic()
         answer = self._answer(message)
         head = {"type": "result", "id": message["id"], "seconds": time.monotonic() - started}
+        printed.flush()
         self._reporter.send(f"result {number} ", _encode_result(head, answer, trace=self._trace))
 
     def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -92,10 +93,16 @@ class Worker:
             return _failure("Raised", describe(error), "")
         return {"status": "completed", "output": outcome.output, "tokens": outcome.tokens, "nodes": outcome.nodes}
 
+    def _aggregate(self, message: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return self._executor.aggregate(message["inputs"], message["outputs"])
+        finally:
+            printed.flush()
+
     def aggregate(self, line: bytes) -> None:
         message = json.loads(line)
         try:
-            values = self._executor.aggregate(message["inputs"], message["outputs"])
+            values = self._aggregate(message)
         except RowFailed as error:
             self._reporter.send("unaggregated ", encode(_failed(error)))
         except BaseException as error:  # noqa: BLE001 - the line between user code and the runner
@@ -112,6 +119,7 @@ def main(read: int, write: int) -> None:
         try:
             worker = _open(json.loads(next(lines).partition(b" ")[2]), reporter)
         except OpenFailed as error:
+            printed.flush()  # the supervisor ends this process as soon as it hears of it
             reporter.send("failed ", encode(_failed(error)))
         else:
             _serve(worker, lines)

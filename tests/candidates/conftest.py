@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from orchestration.candidates import take_candidate
+
 REPOSITORY = Path(__file__).parents[2]
 FILES = {
     "config/base.yaml": "connections: {aoai: {kind: offline}}\n",
@@ -61,6 +63,12 @@ def project(tmp_path: Path) -> Path:
     (root / "requirements").mkdir()
     (root / "requirements" / "promptflow.txt").write_text("idna==3.10 --hash=sha256:" + "0" * 64 + "\n")
     return root
+
+
+@pytest.fixture
+def take(project: Path):
+    """Take the candidate of `demo`."""
+    return lambda **more: take_candidate(project, project / ".sluice", "demo", **more)
 
 
 @pytest.fixture

@@ -116,6 +116,12 @@ def test_missing_flow_marker(project):
     )
 
 
+def test_aliases_that_stand_for_more_than_can_be_read(project):
+    doubled = "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 9))
+    (project / SPEC).write_text(f"a0: &a0 [{', '.join('x' * 9)}]\n{doubled}")
+    assert refused(project) == f"{SPEC}: holds more than 100000 values; aliases multiply them."
+
+
 @pytest.mark.parametrize("content", [b"", b"\n\n  \n"])
 def test_empty_data(project, content):
     (project / DATA).write_bytes(content)
@@ -149,6 +155,25 @@ def test_other_data_for_the_evaluation(project):
 def test_links_that_lead_elsewhere(project, target, message):
     (project / FLOW / "link").symlink_to(target)
     assert refused(project) == f"{FLOW}/link: {message} Copy what is needed into the folder."
+
+
+def test_a_link_that_leads_to_itself(project):
+    (project / FLOW / "link").symlink_to("link")
+    assert refused(project) == f"{FLOW}/link: is neither a file nor a folder. Copy what is needed into the folder."
+
+
+@pytest.mark.parametrize("name", ["sluice.yaml", "run.yml", "run_evaluation.yml"])
+def test_a_specification_that_is_a_link_out_of_flows(project, tmp_path, name):
+    (project / FLOW / name).rename(tmp_path / name)
+    (project / FLOW / name).symlink_to(tmp_path / name)
+    assert refused(project) == f"{FLOW}/{name}: is a link that leaves flows/. Copy the file."
+
+
+@pytest.mark.parametrize("line", ["-r ../../shared.txt", "--constraint=../other.txt", "-c missing.txt"])
+def test_requirements_that_include_a_file_from_elsewhere(project, line):
+    (project / FLOW / "requirements.txt").write_text(f"# ours\n{line}\n")
+    assert refused(project).startswith(f"{FLOW}/requirements.txt:2: ")
+    assert "is not one of the .txt files beside it. Copy it into the folder." in refused(project)
 
 
 def test_prompt_flow_that_is_a_link_out_of_flows(project, tmp_path):

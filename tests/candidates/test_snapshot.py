@@ -2,28 +2,21 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from orchestration.candidates import (
-    checkout,
+    check_unchanged,
     list_prompt_flows,
     load_candidate,
     load_run_specs,
     load_spec,
     read_manifest,
     remove_old_candidates,
-    take_candidate,
 )
-from orchestration.errors import ConfigurationError
+from orchestration.errors import ConfigurationError, EvaluationBroken
 from orchestration.values import sha256
-
-
-@pytest.fixture
-def take(project):
-    return lambda **more: take_candidate(project, project / ".sluice", "demo", **more)
 
 
 def tree(folder):
@@ -129,6 +122,20 @@ def test_a_damaged_candidate_is_noticed_and_written_anew(take, project):
     assert [path.name for path in candidate.folder.parent.iterdir()] == [candidate.id]
 
 
+@pytest.mark.parametrize("name", ["flow/main.py", "evaluator/grade.py", "data.jsonl", "manifest.json"])
+def test_a_change_of_the_snapshot_is_noticed(take, name):
+    candidate = take()
+    check_unchanged(candidate)
+    path = candidate.folder / name
+    content = path.read_bytes()
+    path.unlink()
+    if name == "manifest.json":  # a consistent forgery
+        files = {k: v for k, v in json.loads(content)["files"].items() if k != "data.jsonl"}
+        path.write_text(json.dumps(json.loads(content) | {"files": files}))
+    with pytest.raises(EvaluationBroken, match=f"The snapshot was changed meanwhile: {name}"):
+        check_unchanged(candidate)
+
+
 def test_a_candidate_is_found_again_by_its_id(take, project):
     candidate = take()
     assert load_candidate(project / ".sluice", candidate.id) == candidate
@@ -203,78 +210,6 @@ def test_prompt_flows_are_the_folders_with_a_specification(project):
     (project / "flows/Shared_Code").mkdir()
     (project / "flows/eval").mkdir()
     assert list_prompt_flows(project) == ["demo", "other"]
-
-
-def test_without_git_the_commit_is_unknown(take):
-    candidate = take()
-    assert (candidate.commit, candidate.dirty) == ("unknown", True)
-
-
-def test_a_file_moved_out_of_the_prompt_flow_makes_it_dirty(project, take, git):
-    (project / "flows/demo/notes.md").write_text("notes\n")
-    git("add", "-A")
-    git("commit", "-qm", "notes")
-    assert not take().dirty
-    git("mv", "flows/demo/notes.md", "notes.md")
-    assert take().dirty
-
-
-def test_only_what_matters_makes_a_checkout_dirty(project, take, git):
-    head = git("rev-parse", "HEAD")
-    for name in ("README.md", "flows/other/note.txt", "flows/demo/__pycache__/x", "flows/demo/.hidden"):
-        (project / name).parent.mkdir(exist_ok=True)
-        (project / name).write_text("x")
-    assert (take().commit, take().dirty) == (head, False)
-    for name in ("deployments/demo/x", "flows/demo/evaluator/x", "flows/demo/new.py", "flows/demo/data.jsonl"):
-        path = project / name
-        before = path.read_bytes() if path.exists() else None
-        path.write_bytes((before or b"") + b"\n")
-        assert take().dirty, name
-        path.unlink() if before is None else path.write_bytes(before)
-    assert not take().dirty
-
-
-def test_what_git_ignores_is_not_taken(project, take, git):
-    (project / "flows/demo/note.secret").write_text("canary")
-    assert not take().dirty
-    assert "flow/note.secret" not in read_manifest(take().folder).files
-
-
-def test_a_commit_is_taken_as_it_was(project, take, git):
-    first, head = take(), git("rev-parse", "HEAD")
-    (project / "flows/demo/main.py").write_text("changed = 1\n")
-    (project / "flows/demo/staged.py").write_text("")
-    git("add", "flows/demo/staged.py")
-    status = git("status", "--porcelain")
-    taken = take(commit=head[:10])
-    assert (taken.id, taken.commit, taken.dirty) == (first.id, head, False)
-    assert git("status", "--porcelain") == status
-    assert take().id != first.id
-
-
-def test_a_commit_of_a_project_in_a_folder_of_its_repository(tmp_path, project):
-    def git(*argv):
-        who = ("-c", "user.name=a", "-c", "user.email=a@example.org")
-        return subprocess.run(["git", *who, *argv], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
-
-    git("init", "--quiet")
-    git("add", "project")
-    git("commit", "--quiet", "-m", "x")
-    now = take_candidate(project, project / ".sluice", "demo")
-    then = take_candidate(project, project / ".sluice", "demo", commit=git("rev-parse", "HEAD").strip())
-    assert (then, now.dirty) == (now, False)
-
-
-@pytest.mark.parametrize("commit", ["--upload-pack=x", "HEAD", "a" * 40, "deadbeef", "$(id)", ""])
-def test_what_is_no_commit_here_is_refused(project, take, git, commit):
-    with pytest.raises(ConfigurationError, match=r"Name a commit of this repository"):
-        take(commit=commit)
-    assert not (project / ".sluice").exists()
-
-
-def test_a_hook_s_variables_do_not_lead_git_astray(project, git, monkeypatch, tmp_path):
-    monkeypatch.setenv("GIT_DIR", str(tmp_path / "nowhere"))
-    assert checkout(project).commit != "unknown"
 
 
 def test_the_manifest_is_json_that_says_where_things_came_from(take):

@@ -6,9 +6,9 @@ from small_project import write
 
 
 def test_every_value_has_a_source(sluice, project) -> None:
-    project.root.joinpath("config/dev.yaml").write_text("rollout: {keep: 3}\n")
+    project.root.joinpath("config/dev.yaml").write_text("rollout: {keep: 0}\n")
     settings = sluice("config", "show", "-e", "dev", "--json").data["settings"]
-    assert settings["rollout.keep"] == {"value": 3, "source": "config/dev.yaml"}
+    assert settings["rollout.keep"] == {"value": 0, "source": "config/dev.yaml"}
     assert settings["rollout.step_seconds"] == {"value": 0.2, "source": "config/base.yaml"}
     assert settings["endpoint.port"] == {"value": 0, "source": "default"}
 

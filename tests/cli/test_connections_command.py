@@ -10,7 +10,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from small_project import write
+from small_project import SLUICE, write
 
 KEY = "sk-very-secret"
 BASE = "https://ours.openai.azure.com"
@@ -120,6 +120,13 @@ def test_create_writes_the_reference_and_the_key_apart(sluice, repository, typed
     assert env.read_text() == f"# mine\nOTHER=1\nAOAI_API_KEY={KEY}\nAOAI_API_BASE={BASE}\n"
     assert stat.S_IMODE(env.stat().st_mode) == 0o600
     assert sluice("connections", "show", "aoai", "-e", "dev", "--json").data["resolves"] is True
+
+
+def test_create_says_how_what_serves_takes_the_key_over(sluice, repository, typed) -> None:
+    typed(f"{KEY}\n")
+    said = sluice("connections", "create", "aoai", "-e", "dev", *AZURE, "--key-stdin", "--yes").out
+    assert "sluice connections check aoai -e dev" in said
+    assert "sluice endpoint start -e dev" in said
 
 
 def test_an_entry_among_others_is_replaced_and_comments_stay(sluice, repository, typed) -> None:
@@ -270,3 +277,20 @@ def test_check_needs_a_model(sluice, project, provider) -> None:
     configure(project, provider)
     assert sluice("connections", "check", "aoai").code == 64
     assert sluice("connections", "check", "aoai", "--model", "m").code == 0
+
+
+def test_a_key_in_a_block_needs_the_server_that_keeps_it(sluice, project, free_port) -> None:
+    entry = {"kind": "openai", "api_key": {"block": "llm-connection/team"}}
+    project.root.joinpath("config/local.yaml").write_text(json.dumps({"connections": {"aoai": entry}}))
+    answer = sluice("connections", "show", "aoai", "--json")
+    assert answer.code == 64
+    said = "no Prefect server runs, which keeps the block llm-connection/team. Next: sluice up."
+    assert said in answer.data["problem"]
+    # Prefect reads its settings when it is imported, so in a process of its own.
+    gone = {"PREFECT_API_URL": f"http://127.0.0.1:{free_port}/api", "PREFECT_HOME": str(project.root / "home")}
+    done = subprocess.run(
+        [SLUICE, "connections", "show", "aoai", "--json"], env=project.environment() | gone,
+        cwd=project.root, capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    assert done.returncode == 64, done.stderr
+    assert "the Prefect server that keeps the block llm-connection/team does not answer" in done.stdout

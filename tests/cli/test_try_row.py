@@ -39,7 +39,7 @@ def test_a_row_that_raises_is_4_with_the_place(sluice, project) -> None:
     answer = sluice("test", "tiny", "--inputs", '{"question": "why", "behave": "raise"}', "--json")
     assert answer.code == 4
     assert answer.data["error"]["code"] == "Raised"
-    assert "no answer to why (tiny.py:" in answer.data["problem"]
+    assert "no answer to why (flows/tiny/tiny.py:" in answer.data["problem"]
     assert answer.data["nodes"][0]["error"]
 
 
@@ -65,7 +65,7 @@ def test_inputs_and_row_exclude_each_other(sluice, project) -> None:
 def test_a_flow_that_does_not_load_is_one_line(sluice, project) -> None:
     write(project.flow / "tiny.py", "import nowhere\n")
     answer = sluice("test", "tiny", "--json")
-    assert answer.code in (1, 64)
+    assert answer.code == 64
     assert "nowhere" in answer.data["error"]["message"]
     assert "Traceback" not in answer.err
 

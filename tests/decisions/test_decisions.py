@@ -51,7 +51,8 @@ CANDIDATE = Candidate(
     evaluator_lock_hash="evaluator-lock-1",
     folder=Path("candidates/cand"),
 )
-BINDING = Binding("qa", {"aoai": {"type": "llm", "model": "small", "base_url": "https://model.invalid"}}, "binding-1")
+AOAI = {"kind": "openai", "api_base": "https://model.invalid", "api_version": None, "model_deployment": "small"}
+BINDING = Binding("qa", {"aoai": AOAI}, "binding-1")  # as `settings.bind` describes one
 RULE = RuleResult("accuracy above 0.60", 0.7, 0.6, Verdict.PASS, "accuracy 0.70 is above 0.60.")
 FITTING = {"content_hash": "content-1", "binding_hash": "binding-1", "environment": "qa"}
 

@@ -23,6 +23,7 @@ from orchestration.steps.evaluate import evaluation_job
 from orchestration.steps.report import release_text
 from orchestration.values import Outcome, Release, Request, Status, Verdict
 
+GUID = "00000000-0000-4000-8000-000000000001"
 BLOCKS = [(each.name, block) for each in pages() for block in each.blocks]
 SETTINGS = [pytest.param(block, id=name) for name, block in BLOCKS if block.file.startswith("config/")]
 PYTHON = [pytest.param(block, id=name) for name, block in BLOCKS if block.language == "python"]
@@ -45,6 +46,7 @@ def test_settings_load_and_every_connection_resolves(block: Block, tmp_path: Pat
     names = tuple(settings.connections)
     spec = PromptFlowSpec(gate=Gate(), sample=Sample(inputs={}, answer={}), connections=names)
     env = dict.fromkeys(re.findall(r"\{env: (\w+)\}", block.text), "https://resource.openai.azure.com")
+    env |= {name: GUID for name in env if name.endswith("_ID")}
     binding = bind(settings, spec, env=env)
     assert upstreams(settings, binding, env=env).keys() | descriptions(settings, binding, env=env).keys() == set(names)
 

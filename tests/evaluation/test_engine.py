@@ -79,8 +79,8 @@ def test_one_changed_row_calls_that_row_only(workspace: Workspace):
     assert evaluation.id != first.id
 
 
-@pytest.mark.parametrize("change", [{"binding_hash": "other"}, {"content_hash": "other"}, {"lock_hash": "other"}])
-def test_another_binding_content_or_lock_runs_all_rows(workspace: Workspace, change: dict[str, str]):
+@pytest.mark.parametrize("change", [{"binding_hash": "other"}, {"content_hash": "other"}, {"runtime": "other"}])
+def test_another_binding_content_or_runtime_runs_all_rows(workspace: Workspace, change: dict[str, str]):
     job = workspace.job()
     evaluate(job)
     workspace.calls()
@@ -174,6 +174,20 @@ def test_no_value_for_a_declared_output_is_a_failure(workspace: Workspace, answe
     assert codes(evaluation) == ["NullOutput"]
 
 
+def test_a_row_can_not_have_used_less_than_nothing(workspace: Workspace):
+    thrifty = """
+        from sluice_runner import usage
+        def run(text: str):
+            if text == "t0":
+                usage.add(-1000, 0)
+            usage._current.get().prompt -= 1000
+            return {"answer": text}
+    """
+    evaluation = evaluate(workspace.job(thrifty, rows=2))
+    assert codes(evaluation) == ["Raised", "BadOutput"]
+    assert sum(row.result.tokens.total for row in evaluation.rows) == 0
+
+
 @pytest.mark.parametrize("answer", ["''", "[]", "0", "False"])
 def test_an_empty_answer_is_an_answer(workspace: Workspace, answer: str):
     evaluation = evaluate(workspace.job(f"def run(text: str):\n    return {{'answer': {answer}}}", rows=1))
@@ -231,8 +245,11 @@ def test_an_aggregation_that_raises_stops_the_evaluation_with_its_reason(workspa
     job = replace(job, evaluator=workspace.subject("evaluator", broken, outputs=["grade"], mapping=MAPPING))
     evaluation = evaluate(job)
     assert evaluation.completed == 8
-    assert "aggregation failed" in evaluation.stopped
-    assert "ZeroDivisionError" in evaluation.stopped
+    assert evaluation.stopped == "the evaluator's aggregation failed: Raised at evaluator_main.py:10"
+    assert evaluation.aggregation_error.message == "ZeroDivisionError: division by zero"
+    dead = broken.replace("1 / 0", "__import__('os')._exit(3)")
+    job = replace(job, evaluator=workspace.subject("evaluator", dead, outputs=["grade"], mapping=MAPPING))
+    assert "ended in the aggregation: exit code 3" in evaluate(job).stopped
 
 
 def test_a_failing_evaluator_row_is_an_ungraded_row_left_out_of_the_aggregate(workspace: Workspace):
@@ -293,10 +310,10 @@ def test_user_code_sees_no_secret_and_its_prints_go_to_the_log(workspace: Worksp
 
 
 def test_custom_connections_go_through_the_pipe(workspace: Workspace):
-    source = "def run(text: str, connections):\n    return {'answer': connections['db']['secrets']['password']}"
+    source = "def run(text: str, connections):\n    return {'answer': list(connections['db']['secrets']['password'])}"
     connections = {"db": {"type": "custom", "values": {}, "secrets": {"password": "s3cret"}}}
     job = workspace.job(source, rows=1, connections=connections)
-    assert evaluate(job).rows[0].result.output == {"answer": "s3cret"}
+    assert evaluate(job).rows[0].result.output == {"answer": list("s3cret")}
     assert "s3cret" not in repr(job)
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestration.errors import EvaluationBroken
-from orchestration.evaluation.row_store import FILE, RowStore
+from orchestration.evaluation.row_store import FILE, RowStore, look_up
 from orchestration.evaluation.rows import digest, store_keys
 
 
@@ -82,18 +82,68 @@ def test_a_file_that_is_no_database_is_put_aside_and_said(tmp_path: Path):
     assert aside.name in said[0]
 
 
-def test_a_damaged_database_is_an_error_with_the_cure(tmp_path: Path):
-    store = opened(tmp_path)
-    for i in range(2000):
-        store.put(f"k{i}", "x" * 500)
+KEYS = [f"k{i}" for i in range(2000)]
+
+
+def damaged(folder: Path) -> Path:
+    """A store of which only the beginning is left as it was."""
+    store = opened(folder)
+    for key in KEYS:
+        store.put(key, "x" * 500)
     store.close()
-    with sqlite3.connect(tmp_path / FILE) as database:
+    with sqlite3.connect(folder / FILE) as database:
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    content = bytearray((tmp_path / FILE).read_bytes())
+    content = bytearray((folder / FILE).read_bytes())
     content[8192:] = os.urandom(len(content) - 8192)
+    (folder / FILE).write_bytes(content)
+    return folder
+
+
+def test_a_damaged_database_is_put_aside_when_it_is_read_and_said(tmp_path: Path):
+    said: list[str] = []
+    store = opened(damaged(tmp_path), said)
+    assert store.get(KEYS) == {}
+    store.put("a", 1)
+    store.close()
+    assert opened(tmp_path).get(["a", *KEYS]) == {"a": 1}
+    assert len(list(tmp_path.glob(f"{FILE}.unreadable-*"))) == len(said) == 1
+    assert "all rows run again" in said[0]
+
+
+def test_a_damaged_database_loses_no_answer_that_comes_now(tmp_path: Path):
+    said: list[str] = []
+    store = opened(damaged(tmp_path), said)
+    for key in KEYS:
+        store.put(key, "new")
+    store.close()
+    assert opened(tmp_path).get(KEYS) == dict.fromkeys(KEYS, "new")
+    assert len(said) == 1
+
+
+def test_two_that_find_the_same_damage_share_one_new_file(tmp_path: Path):
+    damaged(tmp_path)
+    said: list[str] = []
+    one, two = opened(tmp_path, said), opened(tmp_path, said)
+    assert one.get(KEYS) == two.get(KEYS) == {}
+    one.put("one", 1)
+    two.put("two", 2)
+    one.close()
+    two.close()
+    assert opened(tmp_path).get(["one", "two"]) == {"one": 1, "two": 2}
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"no database" * 500, b"SQLite format 3\0 cut short"])
+def test_looking_takes_what_can_not_be_read_for_nothing_and_leaves_it(tmp_path: Path, content: bytes):
     (tmp_path / FILE).write_bytes(content)
-    with pytest.raises(EvaluationBroken, match=r"rows.sqlite can't be used: .* remove it: only time is lost"):
-        opened(tmp_path).get([f"k{i}" for i in range(2000)])
+    assert look_up(tmp_path, ["a"]) == {}
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+    assert (tmp_path / FILE).read_bytes() == content
+
+
+def test_looking_into_a_damaged_store_finds_nothing(tmp_path: Path):
+    assert look_up(damaged(tmp_path), KEYS) == {}
+    assert not list(tmp_path.glob("*unreadable*"))
 
 
 def test_a_place_that_can_not_be_written_is_an_error(tmp_path: Path):

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from evaluation_workspace import MARK, Workspace
+from evaluation_workspace import MAPPING, MARK, Workspace
 
 from orchestration.errors import RunnerFailed
-from orchestration.evaluation import runner_client, runner_process
+from orchestration.evaluation import printed
 from orchestration.evaluation.engine import evaluate
 from orchestration.evaluation.runner_client import RunnerClient
+from orchestration.redaction import Redactor
 
 READY = (
     '{"type": "ready", "protocol": 1, "framework": "x", "kind": "x", "inputs": {}, "outputs": {}, "aggregation": false}'
@@ -50,7 +52,7 @@ def start(folder: Path, code: str, **options) -> RunnerClient:
             connections=no_connections,
             environment=environment,
             log=folder / "log",
-            **options,
+            **{"redactor": Redactor(), **options},
         )
         try:
             heard = []
@@ -78,6 +80,12 @@ def start(folder: Path, code: str, **options) -> RunnerClient:
 def test_what_does_not_open_a_flow_says_why(workspace: Workspace, code: str, said: str):
     with pytest.raises(RunnerFailed, match=said):
         start(workspace.folder, code, ready_seconds=1.5)
+
+
+def test_why_a_flow_is_not_opened_comes_without_secrets(workspace: Workspace):
+    code = """say('{"type": "failed", "code": "Raised", "message": "no s3cret-7f3a", "where": "s3cret-7f3a.py:1"}')"""
+    with pytest.raises(RunnerFailed, match=r"^\[redacted\]\.py:1: no \[redacted\]$"):
+        start(workspace.folder, code, redactor=Redactor(["s3cret-7f3a"]))
 
 
 def test_messages_come_whole_however_the_pipe_cuts_them(workspace: Workspace):
@@ -115,20 +123,55 @@ def test_a_runner_that_ignores_everything_is_ended_too(workspace: Workspace):
 
 
 def test_the_log_is_kept_within_bounds(workspace: Workspace, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(runner_process, "LOG_BYTES", 2**20)
-    monkeypatch.setattr(runner_client, "BOUND_SECONDS", 0.0)
+    monkeypatch.setattr(printed, "LOG_BYTES", 2**20)
     chatty = """
-        import time
         def run(text: str):
             for n in range(100):
                 print(n, "x" * 100_000, flush=True)
-                time.sleep(0.02)
             return {"answer": text}
     """
-    path, sizes = workspace.folder / "logs" / "flow.log", []
-    evaluation = evaluate(workspace.job(chatty, rows=1), progress=lambda _: sizes.append(path.stat().st_size))
-    assert evaluation.completed == 1
-    assert max(sizes) < 6 * 2**20  # of 10 that were printed
-    assert path.stat().st_mode & 0o077 == 0
-    assert "it was dropped" in workspace.log()
+    assert evaluate(workspace.job(chatty, rows=1)).completed == 1
+    logs = list((workspace.folder / "logs").iterdir())
+    assert sorted(path.name for path in logs) == ["flow.log", "flow.log.1"]
+    assert sum(path.stat().st_size for path in logs) <= 2 * 2**20  # of 10 that were printed
+    assert all(path.stat().st_mode & 0o077 == 0 for path in logs)
     assert "99 xxx" in workspace.log()
+
+
+def test_what_a_runner_printed_before_it_died_is_in_the_log(workspace: Workspace):
+    with pytest.raises(RunnerFailed, match=r"exit code 5.; see .*/log"):
+        start(workspace.folder, "print('last words', end=''); sys.exit(5)")
+    assert (workspace.folder / "log").read_text() == "last words\n"
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+@pytest.mark.parametrize("spawn", ["0", "1"])
+def test_prints_that_nobody_flushed_are_in_the_log(workspace: Workspace, end: str, spawn: str):
+    workspace.environment["SLUICE_RUNNER_SPAWN"] = spawn
+    quiet = f"""
+        print("opened", end={end!r})
+        def run(text: str):
+            print("row", text, end={end!r})
+            return {{"answer": text}}
+        def aggregate(inputs, outputs):
+            print("aggregated", end={end!r})
+            return {{}}
+    """
+    evaluate(workspace.job(quiet, rows=3))
+    for line in ("opened", "row t0", "row t1", "row t2"):
+        assert workspace.log().count(line) == 1
+    grader = quiet.replace("run(text: str)", "run(answer, truth)").replace("text", "answer")
+    job = workspace.job(quiet, rows=3)
+    evaluate(replace(job, evaluator=workspace.subject("evaluator", grader, outputs=["answer"], mapping=MAPPING)))
+    assert workspace.log("evaluator").count("aggregated") == 1
+
+
+def test_the_lines_of_a_row_that_ends_the_process_are_in_the_log(workspace: Workspace):
+    deadly = """
+        import os
+        def run(text: str):
+            print("before the end")
+            os._exit(3)
+    """
+    evaluate(workspace.job(deadly, rows=1))
+    assert "before the end" in workspace.log()

@@ -2,7 +2,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
+import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -65,10 +69,94 @@ def test_a_reused_pid_is_not_taken_for_it(tmp_path: Path) -> None:
     processes.stop(other, records=tmp_path)  # ends nothing: this test goes on
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 1}'])
+DAMAGED = ["", "{", "[]", '{"pid": 1}', '{"name": "it", "pid": "x", "started": 1}']
+
+
+@pytest.mark.parametrize("text", DAMAGED)
 def test_a_damaged_record_is_no_process(tmp_path: Path, text: str) -> None:
     (tmp_path / "it.json").write_text(text)
     assert processes.find("it", records=tmp_path) is None
+
+
+@pytest.fixture
+def ended() -> Iterator[Callable[[Daemon], Daemon]]:
+    """What it is given is ended after the test, whatever became of its record."""
+    given: list[Daemon] = []
+
+    def keep(daemon: Daemon) -> Daemon:
+        given.append(daemon)
+        return daemon
+
+    yield keep
+    for daemon in given:
+        if processes.alive(daemon):
+            os.kill(daemon.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("text", [*DAMAGED, None])
+def test_a_process_whose_record_was_lost_is_found_and_ended(tmp_path: Path, ended, text: str | None) -> None:
+    daemon, record = ended(start(tmp_path, SLEEPER)), tmp_path / "it.json"
+    record.unlink()
+    if text is not None:
+        record.write_text(text)
+    found = processes.find("it", records=tmp_path)
+    assert found == daemon
+    assert processes.find("other", records=tmp_path) is None
+    assert processes.find("it", records=tmp_path.parent) is None
+    processes.stop(found, records=tmp_path)
+    assert not processes.alive(daemon)
+    assert not record.exists()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from orchestration import processes
+folder = Path(sys.argv[1])
+processes.write_private = lambda path, text: os.kill(os.getpid(), signal.SIGKILL)
+processes.start("it", [sys.executable, "-c", sys.argv[2]], records=folder, log=folder / "log", cwd=folder, environment={})
+"""
+
+
+def test_a_starter_that_is_killed_before_it_wrote_the_record_loses_nothing(tmp_path: Path, ended) -> None:
+    (tmp_path / "it.json").write_text(json.dumps({"name": "it", "pid": os.getpid(), "started": 1.0}))  # of an older one
+    starter = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), SLEEPER])
+    assert starter.returncode == -signal.SIGKILL
+    found = processes.find("it", records=tmp_path)
+    assert found is not None
+    assert ended(found).pid != os.getpid()
+
+
+def test_a_process_outlives_its_folder_and_is_still_found(tmp_path: Path, ended) -> None:
+    folder = tmp_path / "services"
+    folder.mkdir()
+    daemon = ended(start(folder, SLEEPER))
+    shutil.rmtree(folder)
+    assert processes.left(tmp_path) == [(folder, daemon)]
+    assert processes.left(tmp_path / "serv") == []
+    processes.stop(daemon, records=folder)
+    assert processes.left(tmp_path) == []
+
+
+def test_what_it_started_counts_only_when_it_was_left_behind(tmp_path: Path, ended) -> None:
+    daemon = ended(start(tmp_path, PARENT))
+    wait_for_output(tmp_path)
+    [child] = psutil.Process(daemon.pid).children()
+    assert processes.left(tmp_path) == [(tmp_path, daemon)]
+    os.kill(daemon.pid, signal.SIGKILL)
+    os.waitpid(daemon.pid, 0)
+    assert processes.find("it", records=tmp_path) is None  # its record says who it was, and that one is dead
+    [(_, orphan)] = processes.left(tmp_path)
+    assert ended(orphan).pid == child.pid
+    processes.stop(orphan, records=tmp_path)
+    assert processes.left(tmp_path) == []
+
+
+def test_a_clock_that_was_set_hides_no_process(tmp_path: Path, ended) -> None:
+    daemon = ended(start(tmp_path, SLEEPER))
+    shifted = {"name": "it", "pid": daemon.pid, "started": daemon.started - 3600}
+    (tmp_path / "it.json").write_text(json.dumps(shifted))
+    assert processes.find("it", records=tmp_path) == daemon
 
 
 def test_private_files_are_private_from_the_start(tmp_path: Path) -> None:
@@ -78,8 +166,37 @@ def test_private_files_are_private_from_the_start(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["key"]
 
 
+FULL = """
+import resource, sys
+from pathlib import Path
+from orchestration.processes import write_private
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+try:
+    write_private(Path(sys.argv[1]), "x" * 5000)
+except OSError:
+    sys.exit(7)
+"""
+
+
+def test_a_file_that_can_not_be_written_whole_stays_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    path.write_text("old")
+    assert subprocess.run([sys.executable, "-c", FULL, str(path)]).returncode == 7
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["state"]
+
+
 def test_only_listed_variables_are_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AOAI_API_KEY", "canary")
     monkeypatch.setenv("PREFECT_API_AUTH_STRING", "canary")
     assert "canary" not in processes.clean_environment().values()
     assert "PATH" in processes.clean_environment()
+
+
+def test_a_web_proxy_with_a_password_is_for_those_who_call_other_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:canary@proxy:3128")
+    monkeypatch.setenv("http_proxy", "http://proxy:3128")
+    plain, web = processes.clean_environment(), processes.clean_environment(web=True)
+    assert ("HTTPS_PROXY" in plain, plain["http_proxy"]) == (False, "http://proxy:3128")
+    assert (web["HTTPS_PROXY"], web["http_proxy"]) == ("http://me:canary@proxy:3128", "http://proxy:3128")

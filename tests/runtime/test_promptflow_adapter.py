@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from textwrap import dedent
 
 import promptflow_flows as flows
 import psutil
@@ -92,6 +93,38 @@ def test_dag_that_cannot_be_opened(start, opening, code):
         failed = runner.next("ready", "failed")
         assert (failed["type"], failed["code"]) == ("failed", code), failed
         assert runner.process.wait(20) == 1
+
+
+def test_a_variant_that_is_not_there_comes_with_those_that_are(start):
+    with start(flows.CLASSIFY, variant="${ask.rude}") as runner:
+        message = runner.next("failed")["message"]
+        assert message == "there is no variant ${ask.rude}; known are ${ask.plain}, ${ask.polite}"
+
+
+@pytest.mark.parametrize(
+    ("broken", "failed"),
+    [
+        ({"measure.py": "\nmeasure = 1 +\n"}, ("Syntax", "invalid syntax", "measure.py:1")),
+        ({"helper.py": "def f(:\n"}, ("Syntax", "invalid syntax", "helper.py:1")),
+        ({"helper.py": "x = 1\nraise OSError('no disk')\n"}, ("Raised", "OSError", "helper.py:2")),
+    ],
+)
+def test_a_node_that_does_not_load_is_named_by_its_file(start, broken, failed):
+    importing = {"measure.py": "import helper\n" + dedent(flows.CLASSIFY["measure.py"])}
+    with start(flows.CLASSIFY | importing | broken) as runner:
+        said = runner.next("ready", "failed")
+        assert (said["code"], said["where"]) == (failed[0], failed[2]), said
+        assert failed[1] in said["message"]
+
+
+def test_files_that_are_not_in_the_folder_are_asked_for(start):
+    including = {"flow.dag.yaml": dedent(flows.CLASSIFY["flow.dag.yaml"]) + "additional_includes: [../words.py]\n"}
+    with start(flows.CLASSIFY | including) as runner:
+        said = runner.next("ready", "failed")
+        assert (said["type"], said["where"]) == ("failed", "flow.dag.yaml")
+        assert said["message"].startswith("additional_includes names ../words.py: put a copy of it")
+    with start(flows.CLASSIFY | including | {"words.py": ""}) as runner:
+        runner.ready()
 
 
 def test_row_failures_of_a_dag(start):

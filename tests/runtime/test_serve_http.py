@@ -63,17 +63,41 @@ def test_however_a_request_is_cut_it_is_the_same(port: int, body: bytes, cuts: l
     assert said == (answer + b"POST /score " + body) * 2
 
 
+@settings(max_examples=60, deadline=None)
+@given(pieces=st.lists(st.binary(min_size=1, max_size=80), max_size=5), cuts=st.lists(st.integers(0, 600), max_size=5))
+def test_a_body_in_chunks_is_put_together(port: int, pieces: list[bytes], cuts: list[int]) -> None:
+    chunks = b"".join(b"%x;a=b\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+    data = b"POST /score HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\nMore: x\r\n\r\n"
+    data += post(b"next")
+    edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    said = talk(port, *(data[a:b] for a, b in itertools.pairwise(edges)))
+    assert b"POST /score " + b"".join(pieces) + b"HTTP/1.1 200" in said
+    assert said.endswith(b"POST /score next")
+
+
+def test_a_client_of_the_old_kind_gets_one_answer(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(b"GET /health HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+        said = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert said.startswith(b"HTTP/1.1 200 ")
+    assert b"Connection: close" in said
+
+
 @pytest.mark.parametrize(
     ("sent", "status"),
     [
         (b"hello\r\n\r\n", 400),
-        (b"POST /score HTTP/1.0\r\n\r\n", 400),
+        (b"POST /score HTTP/2.0\r\n\r\n", 400),
         (b"POST /score HTTP/1.1\r\nno colon\r\n\r\n", 400),
         (b"POST /score HTTP/1.1\r\nA: b\r\n folded: c\r\n\r\n", 400),
         (b"POST /score HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
         (b"POST /score HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400),
         (b"POST /score HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n", 413),
-        (b"POST /score HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", 411),
+        (b"POST /score HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+        (b"POST /score HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n0\r\n\r\n", 400),
+        (b"POST /score HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n", 400),
+        (b"POST /score HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n", 400),
+        (b"POST /score HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nfffffff\r\n", 413),
         (b"POST /score HTTP/1.1\r\nX: " + b"a" * 70_000, 431),
     ],
 )

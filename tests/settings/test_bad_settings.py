@@ -17,7 +17,27 @@ FULL = """\
 default_prompt_flow: demo
 state_folder: .sluice
 runtimes_folder: .sluice/r
-platform: local
+platform: azure
+azure:
+  subscription_id: 00000000-0000-4000-8000-000000000001
+  resource_group: group
+  workspace: space
+  credential:
+    kind: client_secret
+    tenant_id: contoso.example
+    client_id: 00000000-0000-4000-8000-000000000002
+    client_secret:
+      env: AZURE_SECRET
+  image: mcr.microsoft.com/azureml/promptflow/promptflow-runtime:20240116.v1
+  endpoint_identity: system
+  grant_access: true
+  poll_seconds: 10
+  deadlines:
+    endpoint: 1200
+    deployment: 3600
+    access: 900
+    removal: 1800
+  tracking_uri: https://mlflow.example
 place: worker
 connections:
   aoai:
@@ -104,13 +124,13 @@ MISTAKES = {
         "config/dev.yaml:1:evaluation.in_flight: 0 is not between 1 and 512.",
     ),
     "below the bound": ("gate: {min_rows: 0}\n", "config/dev.yaml:1:gate.min_rows: found 0, expected at least 1."),
+    "more to keep than one": (
+        "rollout: {keep: 2}\n",
+        "config/dev.yaml:1:rollout.keep: found 2, expected 0 or 1.",
+    ),
     "choice": (
         "platform: azzure\n",
         "config/dev.yaml:1:platform: found \"azzure\", expected 'local' or 'azure'. Did you mean 'azure'?",
-    ),
-    "not available": (
-        "platform: azure\n",
-        "config/dev.yaml:1:platform: the platform 'azure' is not available yet. Write platform: local.",
     ),
     "a key in the file": (
         "connections:\n  aoai:\n    kind: openai\n    api_key: sk-canary\n",
@@ -142,7 +162,8 @@ MISTAKES = {
         "connections:\n  search:\n    values: {a: b}\n",
         (
             "config/dev.yaml:2:connections.search.kind: the key 'kind' is missing. It is: `offline` answers on this "
-            "machine without any account; `openai` is any compatible address."
+            "machine without any account; `openai` is any compatible address; `workspace` is kept by the Azure "
+            "Machine Learning workspace."
         ),
     ),
     "steps": (
@@ -246,7 +267,8 @@ def _line(loc):
     return line + 1
 
 
-OPTIONAL = {("connections", "aoai", "api_key"), ("connections", "aoai", "prices")}  # nothing there means: unset
+# Nothing there means: unset.
+OPTIONAL = {("azure",), ("connections", "aoai", "api_key"), ("connections", "aoai", "prices")}
 
 
 def _corrupt(loc, how):
@@ -262,7 +284,7 @@ def _corrupt(loc, how):
     return [*lines[: line - 1], f"{head}: {wrong}", *lines[below:]]
 
 
-@hypothesis_settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(loc=st.sampled_from(PATHS), how=st.sampled_from(["type", "typo", "kind"]))
 def test_any_single_corruption_is_refused_at_its_place(root, settings_of, loc, how):
     with pytest.raises(ConfigurationError) as error:

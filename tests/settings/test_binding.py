@@ -95,3 +95,41 @@ def test_prices_are_the_highest_and_unknown_if_one_is(settings_of):
     assert (known.prompt_per_million, known.completion_per_million) == (2, 4)
     assert settings.prices(bind(settings, spec("aoai", "c"), env={})) is None
     assert settings.prices(bind(settings, spec("d"), env={})) is None
+
+
+WORKSPACE = """\
+azure:
+  subscription_id: {env: SUBSCRIPTION_ID}
+  resource_group: group
+  workspace: space
+  credential: {kind: cli}
+connections:
+  aoai: {kind: workspace, name: my-aoai, model_deployment: gpt}
+"""
+SUBSCRIPTION = "00000000-0000-4000-8000-000000000001"
+
+
+def test_a_workspace_connection_is_bound_by_its_names(settings_of):
+    binding = bind(settings_of(WORKSPACE), spec("aoai"), env={"SUBSCRIPTION_ID": SUBSCRIPTION})
+    found = dict(binding.connections["aoai"])
+    assert found.pop("subscription") not in ("", SUBSCRIPTION)
+    assert found == {"kind": "workspace", "name": "my-aoai", "workspace": "group/space", "model_deployment": "gpt"}
+    assert SUBSCRIPTION not in repr(binding)
+
+
+def test_another_connection_model_or_workspace_is_another_binding(settings_of):
+    changes = [("my-aoai", "other"), ("gpt", "gpt-4"), ("space\n", "spice\n"), ("group: g", "group: h")]
+    texts = [WORKSPACE, *(WORKSPACE.replace(*change) for change in changes)]
+    env = {"SUBSCRIPTION_ID": SUBSCRIPTION}
+    hashes = [bind(settings_of(text), spec("aoai"), env=env).binding_hash for text in texts]
+    hashes.append(
+        bind(settings_of(WORKSPACE), spec("aoai"), env={"SUBSCRIPTION_ID": SUBSCRIPTION[:-1] + "2"}).binding_hash
+    )
+    assert len(set(hashes)) == len(hashes) == 6
+    same = [bind(settings_of(WORKSPACE + more), spec("aoai"), env=env) for more in ("", "allow_dirty: true\n")]
+    assert same[0] == same[1]
+
+
+def test_a_workspace_whose_subscription_is_not_set(settings_of):
+    with pytest.raises(ConfigurationError, match=r"^config/dev\.yaml:2:azure\.subscription_id: .* is not set"):
+        bind(settings_of(WORKSPACE), spec("aoai"), env={})

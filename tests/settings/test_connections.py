@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from orchestration.connections import descriptions, upstreams
+from orchestration.connections import answers_hash, descriptions, upstreams, workspace_connections
 from orchestration.errors import ConfigurationError
+from orchestration.model_proxy import Upstream
 from orchestration.settings import bind, load_settings
 from orchestration.specs import PromptFlowSpec
 from orchestration.values import Binding
@@ -128,3 +131,56 @@ def _project_with(root, base, model="m"):
     (root / "config" / "base.yaml").write_text(entry)
     (root / "config" / "local.yaml").write_text("{}\n")
     return root
+
+
+WORKSPACE = """\
+azure:
+  subscription_id: 00000000-0000-4000-8000-000000000001
+  resource_group: group
+  workspace: space
+  credential: {kind: cli}
+connections:
+  aoai: {kind: workspace, name: my-aoai, model_deployment: gpt}
+  small: {kind: offline}
+"""
+
+
+def test_what_a_workspace_keeps_is_left_to_its_platform(bound):
+    settings, binding = bound("aoai", "small", text=WORKSPACE)
+    assert set(upstreams(settings, binding, env={})) == {"small"}
+    assert workspace_connections(settings, binding)["aoai"].name == "my-aoai"
+    assert descriptions(settings, binding, env={})["aoai"] == {"type": "llm", "model": "gpt"}
+
+
+def test_a_workspace_connection_that_was_replaced_since(bound):
+    _, judged = bound("aoai", text=WORKSPACE)
+    for text, said in (
+        (
+            WORKSPACE.replace("my-aoai", "other"),
+            "workspace group/space other now; .* with workspace group/space my-aoai",
+        ),
+        (WORKSPACE.replace("workspace: space", "workspace: spice"), "is workspace group/spice my-aoai now"),
+        ("connections: {aoai: {kind: offline}}\n", "is offline now; .* with workspace group/space my-aoai"),
+    ):
+        settings, _ = bound("aoai", text=text)
+        with pytest.raises(ConfigurationError, match=said) as error:
+            workspace_connections(settings, judged)
+        assert error.value.cure.startswith("Release anew: sluice run -e dev")
+
+
+def test_answers_from_two_addresses_of_one_workspace_connection_are_kept_apart(bound):
+    _, binding = bound("aoai", "small", text=WORKSPACE)
+    here, there = (
+        {"aoai": Upstream("azure_openai", f"https://{name}.example", "v1", api_key=key), "small": Upstream("offline")}
+        for name, key in (("a", "k1"), ("b", "k1"))
+    )
+    rotated = {**here, "aoai": replace(here["aoai"], api_key="k2")}
+    custom = {**here, "aoai": {"type": "custom", "values": {"index": "a"}, "secrets": {"key": "k1"}}}
+    hashes = [answers_hash(binding, each) for each in (here, rotated, there, custom)]
+    assert hashes[0] == hashes[1]
+    assert len({binding.binding_hash, *hashes}) == 4
+
+
+def test_where_all_addresses_are_bound_the_binding_says_it_all(bound):
+    settings, binding = bound("aoai", "small")
+    assert answers_hash(binding, upstreams(settings, binding, env=ENV)) == binding.binding_hash

@@ -23,14 +23,14 @@ def test_no_root_says_what_was_looked_for(tmp_path):
 
 def test_each_layer_wins_over_the_one_below_and_is_named(settings_of):
     settings = settings_of(
-        "evaluation: {in_flight: 8}\nrollout: {keep: 2}\ngate: {min_rows: 3}\n",
-        block={"rollout": {"keep": 3}, "gate.min_rows": 4},
+        "evaluation: {in_flight: 8}\nrollout: {probes: 2}\ngate: {min_rows: 3}\n",
+        block={"rollout": {"probes": 3}, "gate.min_rows": 4},
         command_line={"gate.min_rows": 5},
     )
-    assert (settings.evaluation.in_flight, settings.rollout.keep, settings.gate.min_rows) == (8, 3, 5)
+    assert (settings.evaluation.in_flight, settings.rollout.probes, settings.gate.min_rows) == (8, 3, 5)
     assert settings.rollout.steps == (10, 50, 100)
     assert settings.sources["gate.min_rows"] == "command line"
-    assert settings.sources["rollout.keep"] == "block sluice-environment/dev"
+    assert settings.sources["rollout.probes"] == "block sluice-environment/dev"
     assert settings.sources["evaluation.in_flight"] == "config/dev.yaml"
     assert settings.sources["rollout.steps"] == "config/base.yaml"
     assert settings.sources["place"] == "default"
@@ -64,8 +64,8 @@ def test_a_date_is_the_text_it_was_written_as(settings_of):
 
 
 def test_overrides_are_read_as_yaml():
-    assert parse_overrides(["rollout.keep=2", "a.b=x=y", "evaluate_only=true"]) == {
-        "rollout.keep": 2,
+    assert parse_overrides(["rollout.keep=0", "a.b=x=y", "evaluate_only=true"]) == {
+        "rollout.keep": 0,
         "a.b": "x=y",
         "evaluate_only": True,
     }

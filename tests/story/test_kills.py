@@ -116,3 +116,21 @@ def test_kill_in_mid_rollout_then_run(project) -> None:
             assert weight == 0 or entry["states"][name] == "Succeeded", entry
     project.sluice("down")
     assert processes_of(project) == []
+
+
+def test_kill_while_all_of_the_traffic_is_watched_then_run(project) -> None:
+    assert project.run()["outcome"] == "released"
+    local = project.root / "config" / "local.yaml"
+    local.write_text("rollout: {steps: [100], step_seconds: 8}\n")
+    source = project.flow / "tiny.py"
+    source.write_text(source.read_text() + "\n# another version, with the same answers\n")
+    run = project.popen("run", "tiny", "--json")
+    until(lambda: len(history(project)) == 2)
+    kill_everything(project)
+    run.communicate()
+    local.write_text("rollout: {steps: [100]}\n")
+
+    assert project.run()["outcome"] == "released"  # what nobody watched to the end is not taken for released
+    assert project.run()["outcome"] == "unchanged"
+    assert [len(entry["weights"]) for entry in history(project)] == [1, 1]  # and yet nobody was sent back
+    assert project.json("rollback", "tiny")["traffic"] == history(project)[0]["weights"]

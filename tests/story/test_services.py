@@ -40,7 +40,7 @@ def test_up_then_prefects_own_command_then_down(project) -> None:
         artifacts = client.post("/artifacts/latest/filter", json={}).json()
         assert {a["key"] for a in artifacts} >= {f"{k}-tiny-dev" for k in ("verdict", "rules", "worst-rows", "traffic")}
         tasks = {task["name"] for task in client.post("/task_runs/filter", json={}).json()}
-        assert tasks >= {"take candidate", "accuracy gate", "register model", "smoke test", "shift traffic"}
+        assert tasks >= {"take-candidate", "accuracy-gate", "register-model", "smoke-test", "shift-traffic"}
 
     assert project.json("invoke", "tiny", "-e", "dev")["answer"] == {"answer": "HELLO"}
 

@@ -28,11 +28,14 @@ class AdminSide:
             [
                 web.get("/", self._state),
                 web.put("/tags", self._retag),
+                web.patch("/tags", self._tag),
                 web.delete("/", self._delete_endpoint),
                 web.put("/traffic", self._set_traffic),
                 web.put("/deployments/{name}", self._create),
                 web.delete("/deployments/{name}", self._delete),
+                web.patch("/deployments/{name}/tags", self._tag),
                 web.put("/deployments/{name}/connections", self._supply),
+                web.put("/deployments/{name}/runtime", self._move),
                 web.get("/deployments/{name}/load", self._load),
             ]
         )
@@ -44,6 +47,10 @@ class AdminSide:
 
     async def _retag(self, request: web.Request) -> web.Response:
         self._endpoint.retag(await request.json())
+        return web.json_response({})
+
+    async def _tag(self, request: web.Request) -> web.Response:
+        self._endpoint.tag(await request.json(), request.match_info.get("name", ""))
         return web.json_response({})
 
     async def _delete_endpoint(self, _: web.Request) -> web.Response:
@@ -67,6 +74,10 @@ class AdminSide:
 
     async def _supply(self, request: web.Request) -> web.Response:
         self._endpoint.supply(_name(request), await request.json())
+        return web.json_response({})
+
+    async def _move(self, request: web.Request) -> web.Response:
+        self._endpoint.move(_name(request), (await request.json())["runtime"])
         return web.json_response({})
 
     async def _load(self, request: web.Request) -> web.Response:

@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from orchestration.errors import ConfigurationError, PlatformConflict, ResourceNotFound, ResourceRefused
-from orchestration.platforms.base import OWNER_TAG, SUCCEEDED
+from orchestration.platforms.base import DELETING, OWNER_TAG, RUNTIME_TAG, SUCCEEDED
 from orchestration.values import Binding, Json, ModelVersion, Traffic
 
-CREATING, DELETING, FAILED_STATE, UPDATING, STOPPED = "Creating", "Deleting", "Failed", "Updating", "Stopped"
+CREATING, FAILED_STATE, UPDATING = "Creating", "Failed", "Updating"
 FORMAT = 1
 
 
@@ -86,6 +86,12 @@ class DesiredEndpoint:
         """The endpoint with one online deployment in another state."""
         return self.put(replace(self.deployment(name), state=state, message=message))
 
+    def moved(self, name: str, runtime: str) -> DesiredEndpoint:
+        """The endpoint with one online deployment in another runtime: the same packages, built anew."""
+        present = self.deployment(name)
+        tags = {**present.tags, RUNTIME_TAG: runtime}
+        return self.put(replace(present, spec=replace(present.spec, runtime=runtime), tags=tags))
+
     def without(self, name: str) -> DesiredEndpoint:
         """The endpoint without that online deployment; its weight was 0, so the traffic is the same."""
         return replace(
@@ -128,19 +134,32 @@ def admit(endpoint: DesiredEndpoint, wanted: Deployment) -> DesiredEndpoint:
     Raises `PlatformConflict` while anything in the way is being deleted, `ResourceRefused` if the name
     is taken by something else.
     """
-    if endpoint.state == DELETING:
-        raise PlatformConflict(f"The endpoint {endpoint.name} is being deleted.")
+    _check_stays(f"endpoint {endpoint.name}", endpoint.state)
     present = endpoint.deployments.get(wanted.name)
     if present is None:
         return endpoint.put(wanted)
     what = f"online deployment {endpoint.name}/{wanted.name}"
     check_owned(what, present.tags)
-    if present.state == DELETING:
-        raise PlatformConflict(f"The {what} is being deleted.")
+    _check_stays(what, present.state)
     if not present.spec.same(wanted.spec):
         raise ResourceRefused(f"The {what} serves something else.", cure="Delete it first, or use another name.")
     state = CREATING if present.state == FAILED_STATE else present.state
     return endpoint.put(replace(wanted, state=state))
+
+
+def tagged(endpoint: DesiredEndpoint, tags: Mapping[str, str], deployment: str = "") -> DesiredEndpoint:
+    """The endpoint with tags merged into its own, or into those of one online deployment.
+
+    Raises `ResourceNotFound`, `ResourceRefused` if it is not ours, `PlatformConflict` if it is being deleted.
+    """
+    if not deployment:
+        check_owned(f"endpoint {endpoint.name}", endpoint.tags)
+        _check_stays(f"endpoint {endpoint.name}", endpoint.state)
+        return replace(endpoint, tags={**endpoint.tags, **tags})
+    present, what = endpoint.deployment(deployment), f"online deployment {endpoint.name}/{deployment}"
+    check_owned(what, present.tags)
+    _check_stays(what, present.state)
+    return endpoint.put(replace(present, tags={**present.tags, **tags}))
 
 
 def dismiss(endpoint: DesiredEndpoint, name: str) -> DesiredEndpoint:
@@ -171,8 +190,7 @@ def change_traffic(
     `PlatformConflict` for another generation than the live one or a weight on what is not healthy.
     """
     _check_weights(endpoint.name, weights)
-    if endpoint.state == DELETING:
-        raise PlatformConflict(f"The endpoint {endpoint.name} is being deleted.")
+    _check_stays(f"endpoint {endpoint.name}", endpoint.state)
     if generation != endpoint.generation:
         raise PlatformConflict(
             f"The traffic of {endpoint.name} was changed meanwhile: generation {endpoint.generation}, not {generation}."
@@ -186,6 +204,11 @@ def change_traffic(
         return endpoint
     before = endpoint.weights if previous is None else previous
     return replace(endpoint, weights=dict(weights), previous=dict(before), generation=generation + 1)
+
+
+def _check_stays(what: str, state: str) -> None:
+    if state == DELETING:
+        raise PlatformConflict(f"The {what} is being deleted.")
 
 
 def _check_weights(endpoint: str, weights: Mapping[str, int]) -> None:

@@ -20,10 +20,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestration.errors import PlatformError
+from orchestration.errors import ResourceDamaged
 from orchestration.platforms.local.desired import DesiredEndpoint, from_json, to_json
 from orchestration.platforms.local.private_file import append_private
 from orchestration.processes import private_folder, write_private
+
+KEY_BYTES = 32
+# What the rest relies on; a file that was edited by hand may hold anything.
+_TYPES = {
+    "host": str, "port": int, "socket": str, "state": str, "generation": int,
+    "tags": dict, "weights": dict, "previous": dict,
+}  # fmt: skip
 
 
 def endpoint_folders(state: Path) -> Iterator[EndpointFolder]:
@@ -46,6 +53,11 @@ class EndpointFolder:
     @property
     def name(self) -> str:
         return self.path.name
+
+    @property
+    def state_file(self) -> Path:
+        """The desired state: while it is there, the endpoint exists."""
+        return self.path / "endpoint.json"
 
     @property
     def log(self) -> Path:
@@ -79,23 +91,39 @@ class EndpointFolder:
     def create(self, endpoint: DesiredEndpoint) -> None:
         """Make the folder with a new key; the desired state comes last, it makes the endpoint exist."""
         private_folder(self.path.parent)
+        for left in self.path.parent.glob(f".{self.name}.*"):  # a removal that was killed
+            shutil.rmtree(left, ignore_errors=True)
         private_folder(self.path)
-        write_private(self.path / "key", secrets.token_urlsafe(32))
+        write_private(self.path / "key", secrets.token_urlsafe(KEY_BYTES))
         self.save(endpoint)
 
     def load(self) -> DesiredEndpoint | None:
-        """The desired state; None if there is no such endpoint. Raises `PlatformError` if it can't be read."""
-        file = self.path / "endpoint.json"
+        """The desired state; None if there is no such endpoint. Raises `ResourceDamaged` if it can't be read."""
         try:
-            return from_json(json.loads(file.read_text()))
+            return self._checked(from_json(json.loads(self.state_file.read_text(encoding="utf-8"))))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (ValueError, TypeError, KeyError, OSError) as error:
-            raise PlatformError(f"{file}: the endpoint's state can't be read: {error}.") from error
+        except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+            raise self._damaged(self.state_file, error) from error
+
+    def _checked(self, endpoint: DesiredEndpoint) -> DesiredEndpoint:
+        if endpoint.name != self.name:
+            raise ValueError(f"it is that of the endpoint {endpoint.name!r}")
+        for name, kind in _TYPES.items():
+            if not isinstance(getattr(endpoint, name), kind):
+                raise TypeError(f"{name} is no {kind.__name__}")
+        return endpoint
+
+    def _damaged(self, file: Path, error: Exception) -> ResourceDamaged:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        return ResourceDamaged(
+            f"The endpoint {self.name} is damaged: {file} can't be read ({why}).",
+            cure=f"Next: sluice endpoint delete {self.name} --yes, then sluice run.",
+        )
 
     def save(self, endpoint: DesiredEndpoint) -> None:
         """Replace the desired state; it is on disk when this returns."""
-        write_private(self.path / "endpoint.json", json.dumps(to_json(endpoint), indent=1, sort_keys=True))
+        write_private(self.state_file, json.dumps(to_json(endpoint), indent=1, sort_keys=True))
         descriptor = os.open(self.path, os.O_RDONLY)
         try:
             os.fsync(descriptor)  # the replacement itself, not only the new text
@@ -103,8 +131,15 @@ class EndpointFolder:
             os.close(descriptor)
 
     def key(self) -> str:
-        """What a caller must present."""
-        return (self.path / "key").read_text()
+        """What a caller must present. Raises `ResourceDamaged` if it is gone or cut short."""
+        file = self.path / "key"
+        try:
+            key = file.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise self._damaged(file, error) from error
+        if len(key) < KEY_BYTES:  # an empty one would let everybody in
+            raise self._damaged(file, ValueError("it is too short"))
+        return key
 
     def note_traffic(self, endpoint: DesiredEndpoint, states: Mapping[str, str], *, late: bool = False) -> None:
         """Append the live map, with the state of each online deployment when it was written.

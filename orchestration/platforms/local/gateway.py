@@ -3,7 +3,7 @@
     python -m orchestration.platforms.local.gateway --folder <state>/endpoints/<name> [--port N] [--limits JSON]
 
 It outlives whoever started it. SIGTERM lets the requests in flight finish; if it is killed its servers end by
-themselves, because their pipes end.
+themselves, because their pipes end. It ends by itself when its endpoint is removed by hand.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from orchestration.platforms.local.public import PublicSide
 REFUSED, ALREADY = 64, 75  # exit codes: the reason is on standard error; another gateway lives
 IDLE_SECONDS = 75.0  # for connections to servers; they keep theirs longer
 SOCKET_CHECK_SECONDS = 60.0
+FOLDER_CHECK_SECONDS = 2.0
 
 log = logging.getLogger("sluice.gateway")
 
@@ -77,7 +78,7 @@ async def run(folder: EndpointFolder, port: int, limits: Limits) -> None:
             asyncio.get_running_loop().add_signal_handler(number, endpoint.ended.set)
         endpoint.resume()
         async with _admin(endpoint, Path(desired.socket), limits):
-            async with _public(endpoint, listener, limits):
+            async with _public(endpoint, listener, limits), _ended_with(endpoint):
                 log.info("endpoint %s: http://%s:%d, pid %d", folder.name, desired.host, desired.port, os.getpid())
                 await endpoint.ended.wait()
             await endpoint.close()
@@ -134,6 +135,34 @@ async def _admin(endpoint: LiveEndpoint, path: Path, limits: Limits) -> AsyncIte
         keeping.cancel()
         await runner.cleanup()
         await asyncio.to_thread(_remove, path, inode)
+
+
+@contextlib.asynccontextmanager
+async def _ended_with(endpoint: LiveEndpoint) -> AsyncIterator[None]:
+    # Without its files nobody would find the gateway again, and a new endpoint of this name has another key.
+    looking = asyncio.create_task(_until_removed(endpoint.folder))
+    looking.add_done_callback(lambda _: endpoint.ended.set())
+    try:
+        yield
+    finally:
+        looking.cancel()
+
+
+async def _until_removed(folder: EndpointFolder) -> None:
+    inode = (await asyncio.to_thread(folder.path.stat)).st_ino
+    while not await asyncio.to_thread(_is_removed, folder, inode):  # noqa: ASYNC110 - nobody could set an event
+        await asyncio.sleep(FOLDER_CHECK_SECONDS)
+    log.warning("the endpoint was removed by hand; its gateway ends")
+
+
+def _is_removed(folder: EndpointFolder, inode: int) -> bool:
+    try:
+        folder.state_file.lstat()
+        return folder.path.stat().st_ino != inode  # ours can't be another's meanwhile: it is the working folder
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False  # nobody knows
 
 
 async def _keep(runner: web.AppRunner, path: Path) -> None:

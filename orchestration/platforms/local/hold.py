@@ -40,5 +40,5 @@ def _describe(holder: Path) -> str:
     try:
         info = json.loads(holder.read_text())
         return f"{info['owner']} (pid {info['pid']}, since {info['since']})"
-    except (FileNotFoundError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return "another run"  # it took the lock a moment ago

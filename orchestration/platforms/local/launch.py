@@ -62,7 +62,8 @@ def _start(folder: EndpointFolder, port: int, limits: Limits) -> Daemon:
         records=folder.path,
         log=folder.printed,
         cwd=folder.path,
-        environment=clean_environment({"PYTHONPATH": str(_source_root())}),
+        # Its model proxies call the user's providers; to the servers a proxy's password is not passed on.
+        environment=clean_environment({"PYTHONPATH": str(_source_root())}, web=True),
     )
 
 
@@ -96,7 +97,10 @@ def _failure(folder: EndpointFolder) -> SluiceError:
 
 
 def stop_gateway(folder: EndpointFolder, *, limits: Limits | None = None) -> bool:
-    """End the endpoint's gateway and its servers: first politely, then by force; False if it did not run."""
+    """End the endpoint's gateway and its servers: first politely, then by force; False if it did not run.
+
+    Also one whose endpoint can't be read any more, or whose folder was removed.
+    """
     daemon = live_gateway(folder)
     if daemon is None:
         return False
@@ -107,7 +111,9 @@ def stop_gateway(folder: EndpointFolder, *, limits: Limits | None = None) -> boo
 
 def stop_all(state: Path, *, limits: Limits | None = None, names: Collection[str] | None = None) -> list[str]:
     """End every gateway below the state folder (or of those named), all at once; the names of those that ran."""
-    folders = [folder for folder in endpoint_folders(state) if names is None or folder.name in names]
+    known = {folder.name: folder for folder in endpoint_folders(state)}
+    stray = {place.name: EndpointFolder(place) for place, _ in processes.left(state / "endpoints")}
+    folders = [folder for name, folder in sorted({**stray, **known}.items()) if names is None or name in names]
     with ThreadPoolExecutor(max_workers=max(1, len(folders))) as pool:
         stopped = list(pool.map(lambda folder: stop_gateway(folder, limits=limits), folders))
     return [folder.name for folder, ran in zip(folders, stopped, strict=True) if ran]

@@ -16,10 +16,9 @@ from typing import Any
 import aiohttp
 
 from orchestration.errors import PlatformConflict, ResourceNotFound
-from orchestration.platforms.base import SUCCEEDED
+from orchestration.platforms.base import DELETING, SUCCEEDED
 from orchestration.platforms.local.desired import (
     CREATING,
-    DELETING,
     FAILED_STATE,
     Deployment,
     DesiredEndpoint,
@@ -27,6 +26,7 @@ from orchestration.platforms.local.desired import (
     change_traffic,
     check_owned,
     dismiss,
+    tagged,
 )
 from orchestration.platforms.local.folder import EndpointFolder
 from orchestration.platforms.local.limits import Limits
@@ -107,11 +107,18 @@ class LiveEndpoint:
             self._servers.pop(wanted.name, None)
         server = self._server(self.desired.deployment(wanted.name))
         server.spec = wanted.spec
-        server.start(wire)
+        server.supply(wire)
 
     def supply(self, name: str, wire: Mapping[str, Any]) -> None:
-        """Give a waiting online deployment its connections."""
-        self.server(name).start(wire)
+        """Give an online deployment its connections as they are now; see `Server.supply`."""
+        self.server(name).supply(wire)
+
+    def move(self, name: str, runtime: str) -> None:
+        """Its runtime was built anew: its next start is in there, and comes at once if it could not start before."""
+        self._save(self.desired.moved(name, runtime))
+        server = self.server(name)
+        server.spec = self.desired.deployment(name).spec
+        server.hurry()
 
     def delete(self, name: str) -> None:
         """Start to remove it: no new requests, those in flight finish."""
@@ -135,7 +142,12 @@ class LiveEndpoint:
         if self.desired.state == DELETING:
             raise PlatformConflict(f"The endpoint {self.desired.name} is being deleted.")
         check_owned(f"endpoint {self.desired.name}", self.desired.tags)
-        self._save(replace(self.desired, tags=dict(tags)))
+        if dict(self.desired.tags) != dict(tags):
+            self._save(replace(self.desired, tags=dict(tags)))
+
+    def tag(self, tags: Mapping[str, str], name: str = "") -> None:
+        """Merge tags into the endpoint's, or into those of one online deployment; see `desired.tagged`."""
+        self._save(tagged(self.desired, tags, name))
 
     def delete_endpoint(self) -> None:
         """Start to remove everything; the gateway ends with it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shlex
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -11,26 +12,36 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from orchestration.errors import ConfigurationError, PlatformConflict, ResourceNotFound, SluiceError
-from orchestration.platforms.base import OWNER_TAG, Answer, Endpoint, Found, Load, OnlineDeployment, Resource
-from orchestration.platforms.local.admin_client import ask
-from orchestration.platforms.local.connections import Connections, to_wire
-from orchestration.platforms.local.desired import (
-    DELETING,
-    DesiredEndpoint,
-    ServerSpec,
-    check_owned,
-    dismiss,
+from orchestration.errors import PlatformError, ResourceDamaged, ResourceNotFound, SluiceError
+from orchestration.platforms.base import (
+    OWNER_TAG,
+    REMOVAL,
+    Answer,
+    Endpoint,
+    Found,
+    Load,
+    OnlineDeployment,
+    Patience,
+    Resource,
+    RoleAssignment,
 )
+from orchestration.platforms.local.admin_client import ask
+from orchestration.platforms.local.bring_up import BringUp, Runtimes, make_way
+from orchestration.platforms.local.connections import Connections, to_wire
+from orchestration.platforms.local.desired import DesiredEndpoint, ServerSpec, check_owned, dismiss, tagged
 from orchestration.platforms.local.folder import EndpointFolder, endpoint_folders
 from orchestration.platforms.local.hold import held
 from orchestration.platforms.local.invoke import Caller
-from orchestration.platforms.local.launch import ensure_gateway, live_gateway, starting
+from orchestration.platforms.local.launch import live_gateway, starting, stop_gateway
 from orchestration.platforms.local.limits import Limits
-from orchestration.platforms.local.server_log import last_lines
-from orchestration.platforms.local.snapshot import running, snapshot
+from orchestration.platforms.local.snapshot import endpoint_of, running, snapshot
 from orchestration.platforms.names import check_name
+from orchestration.polling import every
+from orchestration.printed_log import last_lines
 from orchestration.values import Binding, Candidate, Json, ModelVersion, Traffic, as_json
+
+POLL_SECONDS = 0.2
+_log = logging.getLogger(__name__)
 
 
 class Models(Protocol):
@@ -56,7 +67,8 @@ class LocalPlatform:
     """Implements `platforms.base.Platform` below the folder `state`.
 
     `upstreams` resolves a binding's connections to what they need, secrets included; it is called when a
-    deployment is created and when a gateway that was started again asks for them. `port` 0: any free one.
+    deployment is created and when its endpoint is brought up. `runtimes` builds a runtime that is gone; without it
+    such a deployment does not start. `port` 0: any free one.
     """
 
     def __init__(
@@ -68,9 +80,10 @@ class LocalPlatform:
         upstreams: Callable[[Binding], Connections],
         limits: Limits | None = None,
         models: Models | None = None,
+        runtimes: Runtimes | None = None,
     ) -> None:
         self._state, self._host, self._port = state.absolute(), host, port
-        self._upstreams, self._limits = upstreams, limits or Limits()
+        self._upstreams, self._runtimes, self._limits = upstreams, runtimes, limits or Limits()
         self._given_models = models
         self._caller = Caller()
 
@@ -80,8 +93,10 @@ class LocalPlatform:
         """See `Platform.create`. An endpoint's gateway that does not run is started, with its port and traffic."""
         if isinstance(resource, Endpoint):
             self._create_endpoint(resource)
-        else:
+        elif isinstance(resource, OnlineDeployment):
             self._create_deployment(resource)
+        else:
+            raise PlatformError(f"This machine knows no {resource.kind}.")
 
     def get(self, kind: str, name: str, *, endpoint: str = "") -> Found | None:
         """See `Platform.get`. `Stopped`: it is there, but its gateway does not run; `create` the endpoint again."""
@@ -98,19 +113,46 @@ class LocalPlatform:
         else:
             self._delete_deployment(self._folder(endpoint), name)
 
+    def tag(self, kind: str, name: str, tags: Mapping[str, str], *, endpoint: str = "") -> None:
+        """See `Platform.tag`; what does not run is tagged on disk."""
+        of, deployment = (name, "") if kind == Endpoint.kind else (endpoint, name)
+        folder = self._folder(of)
+        with starting(folder):
+            desired = self._desired(of)
+            if live_gateway(folder) is None:
+                folder.save(tagged(desired, tags, deployment))
+            else:
+                path = f"/deployments/{deployment}/tags" if deployment else "/tags"
+                ask(desired.socket, "PATCH", path, dict(tags))
+
     def owned(self, kind: str, *, endpoint: str = "") -> Sequence[Found]:
         """See `Platform.owned`. Online deployments of one endpoint, or of all if none is named."""
-        every = [s for s in running(self._state) if endpoint in ("", s.desired.name)]
-        found = (
-            [s.endpoint for s in every] if kind == Endpoint.kind else [d for s in every for d in s.deployments.values()]
-        )
-        return [resource for resource in found if OWNER_TAG in resource.tags]
+        if kind == Endpoint.kind:
+            found = [endpoint_of(folder) for folder in endpoint_folders(self._state)]
+        else:
+            one = [snapshot(self._folder(endpoint))] if endpoint else running(self._state)
+            found = [deployment for each in one if each is not None for deployment in each.deployments.values()]
+        return [resource for resource in found if resource is not None and OWNER_TAG in resource.tags]
 
     def logs(self, kind: str, name: str, *, endpoint: str = "", lines: int = 50) -> str:
         """See `Platform.logs`; also of what no longer runs."""
         if kind == Endpoint.kind:
             return last_lines(self._folder(name).log, lines)
         return last_lines(self._folder(endpoint).server_log(name), lines)
+
+    def patience(self, kind: str) -> Patience:
+        """See `Platform.patience`. Requests may finish before what serves them goes."""
+        limits = self._limits
+        return Patience(limits.start_seconds + (limits.drain_seconds if kind == REMOVAL else 0), every(POLL_SECONDS))
+
+    def access(self, endpoint: str) -> Sequence[RoleAssignment]:  # noqa: ARG002 - the Protocol's
+        """Nothing: what serves on this machine gets its connections from the gateway."""
+        return ()
+
+    def render(self, deployment: OnlineDeployment) -> dict[str, Json]:
+        """See `Platform.render`."""
+        rendered: dict[str, Json] = as_json(deployment)
+        return rendered
 
     # ---- traffic
 
@@ -176,7 +218,10 @@ class LocalPlatform:
     # ---- all endpoints, for the command line
 
     def start_all(self, names: Collection[str] | None = None) -> list[str]:
-        """Start every endpoint (of those named) that does not run; one line for each that could not be, or not wholly."""
+        """Bring every endpoint (of those named) up; one line for each that could not be, or not wholly.
+
+        What runs already gets the connections of today.
+        """
         problems: list[str] = []
         for folder in endpoint_folders(self._state):
             if names is not None and folder.name not in names:
@@ -203,7 +248,7 @@ class LocalPlatform:
     def _desired(self, endpoint: str) -> DesiredEndpoint:
         desired = self._folder(endpoint).load()
         if desired is None:
-            raise ResourceNotFound(f"There is no endpoint {endpoint}.")
+            raise ResourceNotFound(f"There is no endpoint {endpoint}.", cure="Next: sluice run")
         return desired
 
     def _ask(self, endpoint: str, method: str, path: str, body: Any = None, **query: Any) -> Any:
@@ -213,39 +258,30 @@ class LocalPlatform:
         folder = self._folder(endpoint.name)
         tags = {OWNER_TAG: "", **endpoint.tags}
         with starting(folder):
-            _make_way(folder)
+            make_way(folder)
             present = folder.load()
             if present is None:
                 folder.create(DesiredEndpoint(endpoint.name, tags, host=self._host))
             else:
                 check_owned(f"endpoint {endpoint.name}", present.tags)
-            ensure_gateway(folder, port=self._port, limits=self._limits)
+            self._bring_up.wake(folder)
         self._ask(endpoint.name, "PUT", "/tags", tags)
-        self._supply(folder)
+        self._bring_up.supply(folder)
 
     def _wake(self, folder: EndpointFolder) -> list[str]:
         with starting(folder):
-            _make_way(folder)
+            make_way(folder)
             if folder.load() is None:
                 return []  # its deletion had not been finished
-            ensure_gateway(folder, port=self._port, limits=self._limits)
-        return self._supply(folder)
+            self._bring_up.wake(folder)
+        waiting, kept = self._bring_up.supply(folder)
+        for line in kept:
+            _log.warning("It keeps the connections that it has: %s", line)
+        return waiting
 
-    def _supply(self, folder: EndpointFolder) -> list[str]:
-        # Secrets are on no disk, so a gateway that was started again needs them from us. One deployment whose
-        # connections can't be resolved any more must not keep the others, or a new release, from being served.
-        found = snapshot(folder)
-        problems: list[str] = []
-        for name in found.waiting if found else ():
-            try:
-                self._supply_one(folder.name, name)
-            except (ConfigurationError, ResourceNotFound, PlatformConflict) as error:
-                problems.append(f"{folder.name}/{name}: {error}")
-        return problems
-
-    def _supply_one(self, endpoint: str, name: str) -> None:
-        binding = self._desired(endpoint).deployment(name).spec.binding
-        self._ask(endpoint, "PUT", f"/deployments/{name}/connections", to_wire(self._upstreams(binding)))
+    @property
+    def _bring_up(self) -> BringUp:
+        return BringUp(self._port, self._limits, self._upstreams, self._runtimes)
 
     def _create_deployment(self, wanted: OnlineDeployment) -> None:
         check_name(OnlineDeployment.kind, wanted.name)
@@ -261,8 +297,14 @@ class LocalPlatform:
 
     def _delete_endpoint(self, folder: EndpointFolder) -> None:
         with starting(folder):
-            desired = folder.load()
+            try:
+                desired = folder.load()
+            except ResourceDamaged:
+                stop_gateway(folder, limits=self._limits)
+                folder.remove()
+                return
             if desired is None:
+                stop_gateway(folder, limits=self._limits)  # its endpoint was removed by hand
                 return
             check_owned(f"endpoint {folder.name}", desired.tags)
             if live_gateway(folder) is None:
@@ -280,13 +322,3 @@ class LocalPlatform:
                 shutil.rmtree(folder.deployment(name), ignore_errors=True)
             else:
                 ask(desired.socket, "DELETE", f"/deployments/{name}")
-
-
-def _make_way(folder: EndpointFolder) -> None:
-    # A deletion whose gateway was killed is finished here; one under way has to be waited for.
-    desired = folder.load()
-    if desired is None or desired.state != DELETING:
-        return
-    if live_gateway(folder) is not None:
-        raise PlatformConflict(f"The endpoint {folder.name} is being deleted.")
-    folder.remove()

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from orchestration.errors import PlatformError, ResourceNotFound, ResourceRefused
 from orchestration.platforms.base import OWNER_TAG
+from orchestration.tracking import peek
 from orchestration.tracking.ledger import DECISION_TAG
-from orchestration.tracking.model_folder import FLOW, check_model_folder, write_model_folder
+from orchestration.tracking.model_folder import FLOW, MANIFEST, check_model_folder, write_model_folder
 from orchestration.tracking.store import connected, local_store
 from orchestration.values import Candidate, ModelVersion
 
@@ -28,11 +29,13 @@ class LocalRegistry:
         self._models = self._store.lock.parent / "artifacts" / "models"
 
     def find_model(self, prompt_flow: str, content_hash: str) -> ModelVersion | None:
-        """The registered version with this content, if there is one."""
-        if self._store.empty:
+        """The registered version with this content, if there is one and its files are there."""
+        if self._store.empty or not (self._folder(prompt_flow, content_hash) / MANIFEST).is_file():
             return None
-        with connected(self._store, f"look for {prompt_flow} in the registry") as client:
-            found = self._find(client, prompt_flow, content_hash)
+        found: Any = peek.find_version(self._store, prompt_flow, CONTENT_TAG, content_hash)
+        if found is None:
+            with connected(self._store, f"look for {prompt_flow} in the registry") as client:
+                found = self._find(client, prompt_flow, content_hash)
         return self._version(found) if found else None
 
     def register_model(self, candidate: Candidate, *, decision: str, tags: Mapping[str, str]) -> ModelVersion:
@@ -70,7 +73,7 @@ class LocalRegistry:
             found = self._find(client, model.name, model.content_hash)
         if found is None or str(found.version) != model.version:
             raise ResourceNotFound(f"{model.name} {model.version} with this content is not registered.")
-        check_model_folder(self.model_folder(model), found.tags[MANIFEST_TAG])
+        check_model_folder(self.model_folder(model), found.tags.get(MANIFEST_TAG, ""))
 
     def _find(self, client: Any, prompt_flow: str, content_hash: str) -> Any | None:
         query = f"name = '{prompt_flow}' and tags.`{CONTENT_TAG}` = '{content_hash}'"
@@ -114,7 +117,8 @@ class LocalRegistry:
 
     def _intact(self, found: Any) -> bool:
         try:
-            check_model_folder(self._folder(found.name, found.tags[CONTENT_TAG]), found.tags[MANIFEST_TAG])
+            manifest = found.tags.get(MANIFEST_TAG, "")  # whoever may write to the registry may have removed it
+            check_model_folder(self._folder(found.name, found.tags[CONTENT_TAG]), manifest)
         except PlatformError:
             return False
         return True
@@ -122,7 +126,7 @@ class LocalRegistry:
     def _version(self, found: Any) -> ModelVersion:
         content = found.tags[CONTENT_TAG]
         uri = self._folder(found.name, content).as_uri()
-        return ModelVersion(found.name, str(found.version), content, found.tags[DECISION_TAG], uri)
+        return ModelVersion(found.name, str(found.version), content, found.tags.get(DECISION_TAG, ""), uri)
 
     def _folder(self, name: str, content_hash: str) -> Path:
         return self._models / name / content_hash

@@ -8,13 +8,13 @@ import json
 import os
 import secrets
 import signal
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from orchestration.platforms.local.limits import Limits
-from orchestration.platforms.local.server_log import ServerLog
+from orchestration.printed_log import PrintedLog
 from orchestration.processes import clean_environment
 from orchestration.values import Json
 
@@ -35,6 +35,27 @@ class ServerProcess:
     pipe: asyncio.WriteTransport
     port: int
     token: str
+    _in_flight: int = 0
+    _idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @contextlib.contextmanager
+    def request(self) -> Iterator[ServerProcess]:
+        """A request in flight."""
+        self._in_flight += 1
+        self._idle.clear()
+        try:
+            yield self
+        finally:
+            self._in_flight -= 1
+            if not self._in_flight:
+                self._idle.set()
+
+    async def idle(self, seconds: float) -> None:
+        """Wait until no request is in flight, at most so long."""
+        if self._in_flight:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._idle.wait()
 
     async def ended(self) -> str:
         """Wait for its end; returns how it ended, for people."""
@@ -48,7 +69,7 @@ class ServerProcess:
 
 @contextlib.asynccontextmanager
 async def serving(
-    runtime: str, opening: Mapping[str, Json], *, folder: Path, log: ServerLog, limits: Limits
+    runtime: str, opening: Mapping[str, Json], *, folder: Path, log: PrintedLog, limits: Limits
 ) -> AsyncIterator[ServerProcess]:
     """A process that serves what the `open` message says; at the end of the block it finishes and is gone.
 
@@ -63,7 +84,7 @@ async def serving(
 
 @contextlib.asynccontextmanager
 async def _started(
-    runtime: str, folder: Path, log: ServerLog, limits: Limits
+    runtime: str, folder: Path, log: PrintedLog, limits: Limits
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, asyncio.WriteTransport, asyncio.StreamReader]]:
     their_read, our_write = os.pipe()
     our_read, their_write = os.pipe()
@@ -128,7 +149,8 @@ async def _first_answer(
     process: asyncio.subprocess.Process, answers: asyncio.StreamReader, seconds: float
 ) -> dict[str, Any]:
     try:
-        line = await asyncio.wait_for(answers.readline(), timeout=seconds)
+        async with asyncio.timeout(seconds):  # `wait_for` would lose a cancellation that comes with the answer
+            line = await answers.readline()
     except TimeoutError:
         raise ServerFailed(f"The server was not ready after {seconds:g} s.") from None
     if not line:
@@ -153,7 +175,7 @@ async def _end(process: asyncio.subprocess.Process, seconds: float) -> None:
     await process.wait()
 
 
-async def _copy(output: asyncio.StreamReader | None, log: ServerLog) -> None:
+async def _copy(output: asyncio.StreamReader | None, log: PrintedLog) -> None:
     assert output is not None
     while data := await output.read(2**16):
         log.feed(data)

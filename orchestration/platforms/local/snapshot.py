@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestration.errors import PlatformUnavailable
-from orchestration.platforms.base import Endpoint, Found, OnlineDeployment
+from orchestration.errors import PlatformUnavailable, ResourceDamaged
+from orchestration.platforms.base import DAMAGED, DELETING, OWNER_TAG, STOPPED, Endpoint, Found, OnlineDeployment
 from orchestration.platforms.local.admin_client import ask
-from orchestration.platforms.local.desired import DELETING, FAILED_STATE, STOPPED, DesiredEndpoint
+from orchestration.platforms.local.desired import FAILED_STATE, DesiredEndpoint
 from orchestration.platforms.local.folder import EndpointFolder, endpoint_folders
 from orchestration.platforms.local.launch import live_gateway
 
 NO_GATEWAY = "Its gateway does not run; `sluice endpoint start` starts it."
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +36,45 @@ class Snapshot:
 
 
 def snapshot(folder: EndpointFolder) -> Snapshot | None:
-    """The endpoint as it stands; None if it is truly absent. Raises `PlatformUnavailable` if its gateway hangs."""
-    desired, daemon = folder.load(), live_gateway(folder)
+    """The endpoint as it stands; None if it is truly absent.
+
+    Raises `ResourceDamaged` if its state can't be read, `PlatformUnavailable` if its gateway hangs.
+    """
+    desired = folder.load()
     if desired is None:
         return None
+    daemon = live_gateway(folder)
     if daemon is None:
         return _stopped(desired)
     try:
         return _live(desired, ask(desired.socket, "GET", "/"), daemon.pid)
     except PlatformUnavailable:
+        ended = folder.load()
+        if ended is None:
+            return None  # it was removed meanwhile, and its gateway is about to end
         if live_gateway(folder) is not None:
             raise
-        ended = folder.load()  # it ended meanwhile, maybe with the endpoint
-        return None if ended is None else _stopped(ended)
+        return _stopped(ended)
 
 
 def running(state: Path) -> list[Snapshot]:
-    """Every endpoint below the state folder, running or not."""
-    return [found for folder in endpoint_folders(state) if (found := snapshot(folder)) is not None]
+    """Every endpoint below the state folder, running or not; one that can't be read is left out with a warning."""
+    found = []
+    for folder in endpoint_folders(state):
+        try:
+            found.append(snapshot(folder))
+        except ResourceDamaged as error:
+            _log.warning("%s", error)
+    return [each for each in found if each is not None]
+
+
+def endpoint_of(folder: EndpointFolder) -> Found | None:
+    """The endpoint alone, `DAMAGED` where its state can't be read: it lies with ours, so it counts as ours."""
+    try:
+        found = snapshot(folder)
+    except ResourceDamaged as error:
+        return Found(Endpoint.kind, folder.name, DAMAGED, str(error), {OWNER_TAG: ""})
+    return None if found is None else found.endpoint
 
 
 def _live(desired: DesiredEndpoint, answer: Mapping[str, Any], pid: int) -> Snapshot:

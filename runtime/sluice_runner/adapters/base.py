@@ -87,15 +87,23 @@ def describe(error: BaseException) -> str:
 
 
 def where(error: BaseException, flow: Path) -> str:
-    """`file:line` of the innermost frame inside the flow's folder, of the error or of what caused it; or empty."""
-    link: BaseException | None = error
-    while link is not None:
+    """`file:line` of the innermost place inside the flow's folder, of the error or of what caused it; or empty."""
+    for link in chain(error):
+        if isinstance(link, SyntaxError) and Path(link.filename or "").is_relative_to(flow):
+            return f"{Path(str(link.filename)).relative_to(flow)}:{link.lineno}"
         for frame, line in reversed(list(traceback.walk_tb(link.__traceback__))):
             file = Path(frame.f_code.co_filename)
             if file.is_relative_to(flow):
                 return f"{file.relative_to(flow)}:{line}"
-        link = link.__cause__ or link.__context__
     return ""
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, what caused it, what caused that."""
+    link: BaseException | None = error
+    while link is not None:
+        yield link
+        link = link.__cause__ or link.__context__
 
 
 def require(inputs: Mapping[str, Any], declared: Mapping[str, Mapping[str, Any]]) -> None:
@@ -113,8 +121,16 @@ def opening(flow: Path) -> Iterator[None]:
     except AdapterFailed:
         raise
     except SyntaxError as error:
-        file = Path(error.filename or "")
-        name = str(file.relative_to(flow)) if file.is_relative_to(flow) else str(file)
-        raise OpenFailed("Syntax", error.msg or "invalid syntax", f"{name}:{error.lineno}") from error
+        place = where(error, flow) or f"{error.filename}:{error.lineno}"
+        raise OpenFailed("Syntax", error.msg or "invalid syntax", place) from error
     except (Exception, SystemExit) as error:
+        broken = _broken_file(error, flow)
+        if broken is not None:
+            raise OpenFailed("Syntax", broken.msg or "invalid syntax", where(broken, flow)) from error
         raise OpenFailed("Raised", describe(error), where(error, flow)) from error
+
+
+def _broken_file(error: BaseException, flow: Path) -> SyntaxError | None:
+    """The syntax error in a file of the flow behind a framework's own error."""
+    links = (link for link in chain(error) if isinstance(link, SyntaxError))
+    return next((link for link in links if Path(link.filename or "").is_relative_to(flow)), None)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from local_endpoints import Local
+from model_provider import serve_provider
 
 from orchestration.platforms.local.admin_socket import admin_socket
 from orchestration.platforms.local.folder import EndpointFolder
@@ -40,3 +41,12 @@ def local(tmp_path: Path, serving_python: Path) -> Iterator[Local]:
     for left in sockets.iterdir():  # by gateways that were killed
         left.unlink()
     sockets.rmdir()
+
+
+@pytest.fixture
+def provider() -> Iterator[str]:
+    """The address of a model provider on this machine; see `model_provider.Provider`."""
+    server = serve_provider()
+    yield f"http://127.0.0.1:{server.server_address[1]}/v1"
+    server.shutdown()
+    server.server_close()

@@ -57,6 +57,7 @@ class Local:
     runtime: Path
     connections: dict[str, dict[str, Json]] = field(default_factory=dict)
     limits: Limits = LIMITS
+    runtimes: Callable[[str], Path] | None = None
 
     @property
     def state(self) -> Path:
@@ -64,7 +65,12 @@ class Local:
 
     def platform(self, port: int = 0) -> LocalPlatform:
         return LocalPlatform(
-            self.state, port=port, upstreams=lambda _: self.connections, limits=self.limits, models=PlainModels()
+            self.state,
+            port=port,
+            upstreams=lambda _: self.connections,
+            limits=self.limits,
+            models=PlainModels(),
+            runtimes=self.runtimes,
         )
 
     def flow(self, version: str, source: str = APP) -> ModelVersion:

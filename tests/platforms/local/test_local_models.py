@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
 
 import psutil
 import pytest
 from local_endpoints import Local, eventually, until_settled
+from model_provider import KEY, SOURCE, Provider
 
 from orchestration.errors import ConfigurationError
 from orchestration.model_proxy import Upstream
@@ -24,52 +20,6 @@ from orchestration.platforms.local.launch import live_gateway
 from orchestration.platforms.local.platform import LocalPlatform
 
 pytestmark = pytest.mark.real
-KEY = "canary-key-91d2c7"
-SOURCE = """
-import json, urllib.request
-def answer(text: str, connections):
-    model = connections["aoai"]
-    body = json.dumps({"model": "any", "messages": [{"role": "user", "content": text}]}).encode()
-    headers = {"Content-Type": "application/json", "Authorization": "Bearer " + model["api_key"]}
-    request = urllib.request.Request(model["base_url"] + "/v1/chat/completions", body, headers)
-    said = json.load(urllib.request.urlopen(request))["choices"][0]["message"]["content"]
-    return {"label": said, "by": "VERSION", "key": model["api_key"]}
-"""
-
-
-class Provider(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    keys: ClassVar[list[str]] = []
-
-    def do_POST(self) -> None:
-        self.keys.append(self.headers["Authorization"])
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        content = f"{asked['model']}: {asked['messages'][0]['content']}"
-        usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
-        answer = {
-            "id": "1",
-            "choices": [{"index": 0, "message": {"role": "assistant", "content": content}}],
-            "usage": usage,
-        }
-        body = json.dumps(answer).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def provider() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Provider)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    Provider.keys.clear()
-    yield f"http://127.0.0.1:{server.server_address[1]}/v1"
-    server.shutdown()
-    server.server_close()
 
 
 def deploy(local: Local) -> LocalPlatform:

@@ -57,6 +57,21 @@ def test_no_secret_is_on_disk_in_arguments_or_in_environments(deployed: Local) -
     assert holding(deployed.state, SECRET) == []
 
 
+def test_a_web_proxys_password_reaches_the_gateway_but_not_its_servers(local: Local, monkeypatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", f"http://me:{SECRET}@proxy.example:3128")
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
+    platform = local.deployed("blue")
+    answer = platform.invoke("shout-local", {"text": "a", "do": "environment"}, deployment="blue").body["label"]
+    assert "HTTPS_PROXY" not in answer
+    assert answer["HTTP_PROXY"] == "http://proxy.example:3128"
+    assert "127.0.0.1" in answer["NO_PROXY"]
+    gateway = live_gateway(EndpointFolder.of(local.state, "shout-local"))
+    assert gateway is not None
+    assert SECRET in psutil.Process(gateway.pid).environ()["HTTPS_PROXY"]  # its model proxy calls the provider
+    for child in psutil.Process(gateway.pid).children(recursive=True):
+        assert SECRET not in json.dumps(child.environ())
+
+
 def test_what_user_code_prints_of_its_secrets_is_redacted(deployed: Local) -> None:
     platform = deployed.platform()
     for do in ("print", "raise"):

@@ -61,9 +61,62 @@ def test_a_registered_candidate_is_found_by_its_content(registry, candidate):
     registry.verify(model)
 
 
+def test_finding_it_again_needs_no_mlflow(registry, candidate, state):
+    model = register(registry, candidate)
+    code = (
+        "import sys; from pathlib import Path; from orchestration.platforms.local.registry import LocalRegistry;"
+        "print(LocalRegistry(Path(sys.argv[1])).find_model('echo', sys.argv[2]).version, 'mlflow' in sys.modules)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    asked = [sys.executable, "-c", code, str(state), model.content_hash]
+    done = subprocess.run(asked, capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.split() == ["1", "False"]
+
+
+def test_a_version_whose_files_were_removed_is_not_found_and_gets_them_again(registry, candidate):
+    model = register(registry, candidate)
+    shutil.rmtree(registry.model_folder(model))
+    assert registry.find_model("echo", candidate.content_hash) is None
+    assert register(registry, candidate) == model
+    assert registry.find_model("echo", candidate.content_hash) == model
+    registry.verify(model)
+
+
+def test_a_version_that_was_deleted_by_hand_is_not_found(registry, candidate, state):
+    model = register(registry, candidate)
+    with connected(local_store(state), "delete") as client:
+        client.delete_model_version(model.name, model.version)
+    assert registry.find_model("echo", candidate.content_hash) is None
+    assert register(registry, candidate).version == "2"
+
+
+def test_a_version_whose_tags_were_removed_by_hand_is_mended(registry, candidate, state):
+    model = register(registry, candidate)
+    with connected(local_store(state), "remove") as client:
+        for tag in ("sluice.manifest", "sluice.decision"):
+            client.delete_model_version_tag(model.name, model.version, tag)
+    assert registry.find_model("echo", candidate.content_hash) == replace(model, decision="")
+    with pytest.raises(PlatformError, match="sluice run"):
+        registry.verify(model)
+    register(registry, candidate)
+    registry.verify(model)
+
+
 def test_nothing_is_created_by_looking(tmp_path):
     assert LocalRegistry(tmp_path / "state").find_model("echo", "0" * 64) is None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_new_content_is_looked_for_without_mlflow(registry, candidate, state):
+    register(registry, candidate)
+    code = f"""
+import sys
+from pathlib import Path
+from orchestration.platforms.local.registry import LocalRegistry
+found = LocalRegistry(Path({str(state)!r})).find_model("echo", "0" * 64)
+print(found, "mlflow" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "None False\n"
 
 
 def test_the_same_content_is_the_same_version(registry, candidate, tmp_path, state):

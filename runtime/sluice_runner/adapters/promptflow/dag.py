@@ -18,6 +18,7 @@ from promptflow.executor.flow_executor import FlowExecutor
 from sluice_runner.adapters.base import Message, OpenFailed, RowFailed, RowOutcome, describe, require, where
 from sluice_runner.adapters.promptflow import results
 from sluice_runner.adapters.promptflow.connections import Connections, set_environment
+from sluice_runner.adapters.promptflow.includes import check_includes
 
 FILE = "flow.dag.yaml"
 VARIANT = re.compile(r"^\$\{([^.}]+)\.([^.}]+)\}$")
@@ -101,6 +102,7 @@ class DagExecutor:
 def open_dag(flow: Path, message: Message, connections: Connections) -> DagExecutor:
     """Open `flow.dag.yaml` with the message's variant and overrides. Raises `OpenFailed`, and what promptflow does."""
     data = load_yaml(flow / FILE)
+    check_includes(data, flow, FILE)
     data["nodes"] = list(_choose(data, message.get("variant")))
     _override(data["nodes"], message.get("overrides") or {})
     set_environment(data.get("environment_variables") or {}, connections)
@@ -138,7 +140,8 @@ def _parse_variant(variant: str | None, variants: Mapping[str, Any]) -> tuple[st
         raise OpenFailed("NoVariant", f"variant {variant!r} must look like ${{node.variant}}")
     node, name = match.groups()
     if name not in (variants.get(node, {}).get("variants") or {}):
-        raise OpenFailed("NoVariant", f"there is no variant {variant}", FILE)
+        known = ", ".join(f"${{{n}.{v}}}" for n, each in variants.items() for v in each.get("variants") or {})
+        raise OpenFailed("NoVariant", f"there is no variant {variant}; known are {known or 'none'}", FILE)
     return node, name
 
 

@@ -27,6 +27,7 @@ from sluice_runner.adapters.base import Message, OpenFailed, RowFailed, RowOutco
 from sluice_runner.adapters.promptflow import results
 from sluice_runner.adapters.promptflow.connections import Connections, set_environment
 from sluice_runner.adapters.promptflow.dag import ENDINGS
+from sluice_runner.adapters.promptflow.includes import check_includes
 
 FILE = "flow.flex.yaml"
 INIT = "init"  # the name under which `overrides` reaches a class entry's arguments
@@ -106,6 +107,7 @@ def open_flex(flow: Path, message: Message, connections: Connections) -> FlexExe
     if message.get("variant"):
         raise OpenFailed("NoVariant", "a flex flow has no variants", FILE)
     data = load_yaml(flow / FILE)
+    check_includes(data, flow, FILE)
     overrides = message.get("overrides") or {}
     unknown = sorted(set(overrides) - {INIT})
     if unknown:

@@ -1,22 +1,27 @@
-"""A server's log: what user code prints, without the secrets it was given, in at most two files of a bounded size."""
+"""The log of what user code prints, without the secrets it was given, in at most two files of a bounded size."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import BinaryIO
 
-from orchestration.platforms.local.private_file import append_private
-from orchestration.platforms.local.redaction import Redactor
+from orchestration.redaction import Redactor
 
 LONGEST_LINE = 64 * 2**10
 
 
-class ServerLog:
-    """Appends to `path`; when that is full it becomes `<path>.1` and an older one is dropped."""
+class PrintedLog:
+    """Appends what one process prints to `path`; when that is full it becomes `<path>.1` and an older one is dropped."""
 
     def __init__(self, path: Path, *, limit_bytes: int, redactor: Redactor) -> None:
         self._path, self._limit, self._redactor = path, limit_bytes, redactor
         self._held = b""
-        self._written = path.stat().st_size if path.exists() else 0
+
+    def create(self) -> None:
+        """Make an empty log, so that somebody who is told to look there finds one. Raises `OSError`."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._opened().close()
 
     def feed(self, data: bytes) -> None:
         """Take a piece of output; whole lines are written, the rest is held until its line ends."""
@@ -49,12 +54,14 @@ class ServerLog:
     def _append(self, data: bytes) -> None:
         if not data:
             return
-        if self._written and self._written + len(data) > self._limit:
+        written = self._path.stat().st_size if self._path.exists() else 0  # another process may write to it, too
+        if written and written + len(data) > self._limit:
             self._path.replace(self._path.with_name(self._path.name + ".1"))
-            self._written = 0
-        with append_private(self._path) as file:
+        with self._opened() as file:
             file.write(data[-self._limit :])
-        self._written += len(data)
+
+    def _opened(self) -> BinaryIO:
+        return os.fdopen(os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
 
 
 def last_lines(path: Path, lines: int) -> str:

@@ -74,7 +74,7 @@ def record(store, decision=None, evaluation=None, *, environment="dev", params=N
 def run_python(code, *arguments, cwd=None, home=None):
     """Run code in a fresh interpreter that imports from the source tree, and return what it printed."""
     environment = os.environ | ({"HOME": str(home)} if home else {})
-    environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[2]), str(Path(__file__).parent)])
+    environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parent)])
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
         capture_output=True, text=True, cwd=cwd, env=environment, timeout=100,
