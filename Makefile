@@ -1,6 +1,6 @@
 # `make` lists the targets. Everything is set up in .venv on first use; nothing is installed outside this folder.
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test test-fast lint format locks bench clean
+.PHONY: help run setup setup-dev test test-fast lint format locks bench azure-demo clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -40,6 +40,9 @@ locks: $(VENV)/.ready ## resolve the requirement files anew
 
 bench: $(VENV)/.ready-dev ## measure the ratios of docs/performance.md
 	$(BIN)/python -m benchmarks
+
+azure-demo: $(VENV)/.ready-dev ## release both prompt flows to an emulated Azure, without an account
+	$(BIN)/python -m tests.azure_emulator
 
 clean: ## end every process of this folder and remove .sluice and .venv
 	if test -x $(BIN)/sluice; then $(BIN)/sluice down; fi

@@ -1,0 +1,1 @@
+"""Azure Machine Learning as a platform. Importing this package imports none of Azure's SDKs."""
