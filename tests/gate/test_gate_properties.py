@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -60,17 +61,28 @@ def test_arbitrary_words_pass_only_if_they_are_the_word(first: Any, second: Any)
     assert (verdict is Verdict.PASS) == (first == "Correct" and second == "Correct")
 
 
+def is_finite(value: Any) -> bool:
+    """Whether it is a number that a float can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:
+        return False
+
+
 @given(ANY_JSON)
 @example("0.9")
 @example(True)
 @example(math.nan)
+@example(sys.float_info.max)
+@example(10**400)
 @example([])
 def test_an_arbitrary_aggregate_passes_only_if_it_is_a_finite_number_above(logged: Any) -> None:
     verdict = decide(
         evaluation(graded(3), {"quality": logged}), spec(above(metric="quality"), metrics=AGGREGATE)
     ).verdict
-    number = isinstance(logged, int | float) and not isinstance(logged, bool) and abs(logged) < 1.7976e308
-    if not number:
+    if not is_finite(logged):
         assert verdict is Verdict.BROKEN
     else:
         assert verdict is (Verdict.PASS if logged > 0.6 else Verdict.FAIL)
