@@ -1,6 +1,6 @@
 # `make` lists the targets. Everything is set up in .venv on first use; nothing is installed outside this folder.
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test test-fast lint format locks bench azure-demo clean
+.PHONY: help run setup setup-dev test test-fast test-faults lint format locks bench azure-demo clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -23,7 +23,10 @@ test: $(VENV)/.ready-dev ## run every test
 	$(BIN)/pytest -n 2 --dist loadfile
 
 test-fast: $(VENV)/.ready-dev ## run the tests that need no server and no runtime (seconds)
-	$(BIN)/pytest -m "not real"
+	$(BIN)/pytest -m "not real and not faults"
+
+test-faults: $(VENV)/.ready-dev ## run every fault at every request of every step of a release to Azure (minutes)
+	$(BIN)/pytest -m faults -p no:logging tests/platforms/azure/test_release_faults.py tests/platforms/azure/test_compute
 
 lint: $(VENV)/.ready-dev ## formatting, lint, types, direction of imports
 	$(BIN)/ruff format --check .

@@ -97,7 +97,8 @@ class PlatformTimeout(PlatformError):
     """A deadline passed while waiting."""
 
     def __init__(self, what: str, seconds: float, *, last: str = "unknown") -> None:
-        super().__init__(f"{what} was not ready after {seconds:g} s (last state: {last}).")
+        message = f"{what} was not ready after {seconds:g} s (last state: {last})."
+        super().__init__(message, cure="Run the same command again: it goes on from what is there.")
         self.what, self.seconds, self.last = what, seconds, last
 
 

@@ -19,13 +19,14 @@ from pathlib import Path
 
 import psutil
 
+from orchestration.web_proxies import PROXIES, direct
+
 MARK = "SLUICE_PROCESS"
 # What any process of ours may inherit. Everything else (keys, PREFECT_*, AZURE_*) is given on purpose or not at all.
 INHERITED = (
     "PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "XDG_RUNTIME_DIR",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NO_PROXY", "no_proxy",
 )  # fmt: skip
-PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def clean_environment(extra: Mapping[str, str] | None = None, *, web: bool = Fal
     proxies = {
         name: os.environ[name] for name in PROXIES if name in os.environ and (web or "@" not in os.environ[name])
     }
-    return inherited | proxies | dict(extra or {})
+    return inherited | proxies | direct(os.environ) | dict(extra or {})
 
 
 def private_folder(path: Path) -> Path:
@@ -150,11 +151,28 @@ def stop(daemon: Daemon, *, records: Path, grace_seconds: float = 10) -> None:
 def _end(root: psutil.Process, grace_seconds: float) -> None:
     family = [root, *root.children(recursive=True)]
     _signal(root, signal.SIGTERM)
-    _, stubborn = psutil.wait_procs([root], timeout=grace_seconds)
+    stubborn = _living([root], grace_seconds)
     # What the root started and left behind, and the root itself if it would not go.
     for process in [*stubborn, *family[1:]]:
         _signal(process, signal.SIGKILL)
-    psutil.wait_procs(family, timeout=5)
+    _living(family, 5)
+
+
+def _living(processes: Sequence[psutil.Process], seconds: float) -> Sequence[psutil.Process]:
+    """Those that live after so many seconds. Zombies don't: in a container there may be nobody to take them away."""
+    deadline = time.monotonic() + seconds
+    while (living := [process for process in processes if _lives(process)]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return living
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        process.wait(timeout=0)  # takes away a child of our own
+    except psutil.TimeoutExpired:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return bool(process.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def _signal(process: psutil.Process, number: signal.Signals) -> None:

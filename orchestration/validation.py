@@ -37,6 +37,7 @@ GUID = r"^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$"
 GROUP = r"^[-a-zA-Z0-9_.()]{0,89}[-a-zA-Z0-9_()]$"  # from here on Azure's own rules
 WORKSPACE = r"^[a-zA-Z0-9][a-zA-Z0-9_-]{1,32}$"
 CONNECTION = r"^[a-zA-Z0-9][a-zA-Z0-9_-]{2,32}$"
+VM_SIZE = r"^(Standard|Basic)_[A-Za-z0-9]+([_-][A-Za-z0-9]+)*$"
 IMAGE = r"^(own|mcr\.microsoft\.com/azureml/promptflow/[a-z0-9-]+(:[a-zA-Z0-9_.-]+|@sha256:[0-9a-f]+))$"
 IDENTITY = (
     r"^(system|/subscriptions/[0-9a-fA-F-]{36}/resource[gG]roups/[-a-zA-Z0-9_.()]+"
@@ -49,6 +50,7 @@ PATTERNS = {
     GROUP: "up to 90 letters, digits, '-', '_', '.', '(' and ')', no '.' last",
     WORKSPACE: "2 to 33 letters, digits, '-' and '_', a letter or digit first",
     CONNECTION: "3 to 33 letters, digits, '-' and '_', a letter or digit first",
+    VM_SIZE: "the name of an Azure VM size, such as Standard_DS1_v2",
     IMAGE: "own, or mcr.microsoft.com/azureml/promptflow/IMAGE:TAG",
     IDENTITY: "system, or the ID of a user-assigned identity: "
     "/subscriptions/…/resourceGroups/…/providers/Microsoft.ManagedIdentity/userAssignedIdentities/…",

@@ -25,6 +25,7 @@ LOCKS = {
     "orchestrator": ["pyproject.toml"],
     "dev": ["pyproject.toml", "--group", "dev", "-c", "requirements/orchestrator.txt"],
     "promptflow": ["requirements/promptflow.in"],
+    "promptflow-azure": ["requirements/promptflow-azure.in", "-c", "requirements/promptflow.txt"],
     "model": ["requirements/model.in", "-c", "requirements/promptflow.txt"],
 }
 

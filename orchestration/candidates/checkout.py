@@ -56,7 +56,8 @@ def checkout(root: Path) -> Checkout:
     ]
     told = _git(root, argv)
     prefix = _git(root, ["rev-parse", "--show-prefix"])
-    if told is None or prefix is None:
+    marked = _git(root, ["ls-files", "-v", "-z", "--", "."])
+    if told is None or prefix is None or marked is None:
         return Checkout(UNKNOWN)
     lines = told.split("\0")
     commit = next((line.split()[-1] for line in lines if line.startswith("# branch.oid ")), "")
@@ -65,9 +66,16 @@ def checkout(root: Path) -> Checkout:
     below = prefix.strip()
     return Checkout(
         commit if COMMIT.fullmatch(commit) else UNKNOWN,
-        frozenset(path.removeprefix(below) for path in changed),
+        frozenset(path.removeprefix(below) for path in changed) | frozenset(_unwatched(marked)),
         frozenset(path.removeprefix(below) for path in ignored),
     )
+
+
+def _unwatched(marked: str) -> Iterator[str]:
+    """Files that the index tells `git status` not to look at (assume-unchanged, skip-worktree): not known to be clean."""
+    for line in marked.split("\0"):
+        if line and (line[0].islower() or line[0] == "S"):
+            yield line[2:]
 
 
 @contextlib.contextmanager

@@ -43,7 +43,10 @@ def _rows(name: str, content: bytes) -> Iterator[tuple[int, Mapping[str, Any]]]:
 def _row(name: str, number: int, line: bytes) -> Mapping[str, Any]:
     at = Place(name, number)
     try:
-        row = json.loads(line.decode("utf-8"), parse_constant=_refuse, parse_float=_finite, parse_int=_exact)
+        text = line.decode("utf-8")
+        row = json.loads(
+            text, parse_constant=_refuse, parse_float=_finite, parse_int=_exact, object_pairs_hook=_each_once
+        )
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"is not UTF-8 at byte {error.start} of the line.", at=at) from None
     except json.JSONDecodeError as error:
@@ -54,6 +57,15 @@ def _row(name: str, number: int, line: bytes) -> Mapping[str, Any]:
         cure = "Write one JSON object per line."
         raise ConfigurationError(f"found {type(row).__name__}, expected an object.", at=at, cure=cure)
     return row
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object. Of a key that stands there twice the last value would win, unseen."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} stands in it twice")
+    return found
 
 
 def _refuse(name: str) -> NoReturn:

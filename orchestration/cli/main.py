@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -15,6 +16,7 @@ from cyclopts import App, CycloptsError, UnknownCommandError
 
 from orchestration.cli.reply import Exit, Reply
 from orchestration.errors import ConfigurationError, SluiceError
+from orchestration.web_proxies import direct
 
 HELP = """A gate for prompt flows: evaluate, decide with evidence, register, roll out.
 
@@ -66,6 +68,7 @@ def build_app(called: str = "") -> App:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    os.environ.update(direct(os.environ))
     as_json = any(each.lower() in YES for each in given) and not HELP_FLAGS & set(given)
     try:
         try:
@@ -129,7 +132,7 @@ def _print(reply: Reply | None, *, as_json: bool) -> int:
     if reply is None:
         return Exit.OK
     if as_json:
-        _write(json.dumps(reply.data, ensure_ascii=False))
+        _write(_as_json(reply.data))
     elif reply.text:
         _write(reply.text)
     return reply.code
@@ -139,8 +142,24 @@ def _refuse(message: str, cure: str, code: Exit, *, as_json: bool) -> int:
     sys.stderr.write(f"sluice: {message} {cure}".rstrip() + "\n")
     if as_json:
         data: dict[str, Any] = {"error": {"message": message, "cure": cure}, "exit": int(code)}
-        _write(json.dumps(data, ensure_ascii=False))
+        _write(_as_json(data))
     return code
+
+
+def _as_json(data: Any) -> str:
+    try:
+        return json.dumps(data, ensure_ascii=False, allow_nan=False)
+    except ValueError:  # user code may answer with numbers that JSON doesn't have
+        return json.dumps(_finite(data), ensure_ascii=False)
+
+
+def _finite(data: Any) -> Any:
+    """The data with null for what is no finite number."""
+    if isinstance(data, Mapping):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def _unknown_command(error: UnknownCommandError) -> tuple[str, str]:
@@ -171,5 +190,6 @@ def _version() -> str:
 
 
 def _write(text: str) -> None:
-    sys.stdout.write(text + "\n")
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")  # user code may answer anything
     sys.stdout.flush()

@@ -46,6 +46,14 @@ class Desk:
         """Look up which answers are known."""
         return Asked(names, inputs, keys, {} if self.fresh else self.store.get(keys))
 
+    def warm(self) -> None:
+        """Start in the background what will be needed."""
+        self.session.warm()
+
+    async def aggregate(self, inputs: Mapping[str, Sequence[Any]], outputs: Mapping[str, Sequence[Any]]) -> Any:
+        """What the flow's aggregation logs over these lists. Raises `RunnerFailed`."""
+        return await self.session.aggregate(inputs, outputs)
+
     async def answer(self, asked: Asked, description: Description) -> tuple[list[RowResult], str | None]:
         """A result for every row, in their order, and why it was stopped early, if it was. Raises `RunnerFailed`."""
         missing = asked.missing
@@ -57,7 +65,7 @@ class Desk:
             results[row] = how.named(asked.names[row])
             self.meter.ended(how)
             if how.status is Status.COMPLETED:
-                self.store.put(asked.keys[row], _storable(how))
+                self.store.put(asked.keys[row], storable(how))
 
         schedule = Schedule([asked.inputs[i] for i in missing], self.limits, outputs=description.outputs, ended=ended)
         if missing:
@@ -66,7 +74,8 @@ class Desk:
         return [result for result in results if result is not None], schedule.stopped
 
 
-def _storable(how: Ended) -> dict[str, Any]:
+def storable(how: Ended) -> dict[str, Any]:
+    """A completed row as the store keeps it."""
     tokens = {"prompt": how.tokens.prompt, "completion": how.tokens.completion}
     return {"output": how.output, "seconds": how.seconds, "tokens": tokens, "attempts": how.attempts}
 

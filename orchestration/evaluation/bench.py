@@ -13,6 +13,7 @@ from orchestration.evaluation.connections import Connections
 from orchestration.evaluation.description import Description
 from orchestration.evaluation.job import EvaluationJob, Progress, Subject
 from orchestration.evaluation.progress import Meter
+from orchestration.evaluation.recorded import Recorded, RecordedDesk
 from orchestration.evaluation.row_store import RowStore
 from orchestration.evaluation.rows import digest, subject_identity
 from orchestration.evaluation.runner_client import Runner
@@ -25,10 +26,19 @@ _log = logging.getLogger(__name__)
 
 
 class Workshop:
-    """Row store, connections, progress and brakes of one evaluation. An async context manager that ends them."""
+    """Row store, connections, progress and brakes of one evaluation. An async context manager that ends them.
 
-    def __init__(self, job: EvaluationJob, progress: Callable[[Progress], None] | None) -> None:
-        self.job = job
+    With `recorded`, what was answered elsewhere by the benches' names, nothing is run here: a runner is only asked to
+    describe a flow that was never opened before.
+    """
+
+    def __init__(
+        self,
+        job: EvaluationJob,
+        progress: Callable[[Progress], None] | None,
+        recorded: Mapping[str, Recorded] | None = None,
+    ) -> None:
+        self.job, self.recorded = job, recorded
         self.meter = Meter(progress)
         self.connections = Connections(job)
         self._deadline = time.monotonic() + job.deadline_seconds
@@ -66,7 +76,9 @@ class Bench:
         self._description: Description | None = None
         self.session = RunnerSession(self._start, stop=workshop.stop)
         limits = Limits(job.in_flight, job.row_timeout_seconds)
-        self.desk = Desk(self.session, workshop.store, workshop.meter, limits, job.fresh)
+        of_desk = (self.session, workshop.store, workshop.meter, limits, job.fresh)
+        recorded = workshop.recorded
+        self.desk = Desk(*of_desk) if recorded is None else RecordedDesk(*of_desk, recorded.get(name))
 
     async def __aenter__(self) -> Self:
         return self

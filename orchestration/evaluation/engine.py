@@ -18,6 +18,7 @@ from orchestration.evaluation.grading import Grader, Grades
 from orchestration.evaluation.job import EvaluationJob, Progress
 from orchestration.evaluation.mapping import evaluator_mapping, flow_mapping
 from orchestration.evaluation.outcomes import Ended, declared
+from orchestration.evaluation.recorded import NotRecorded, Recorded
 from orchestration.evaluation.rows import make_rows, store_keys, subject_identity
 from orchestration.evaluation.runner_client import Runner
 from orchestration.evaluation.schedule import Limits, Schedule
@@ -28,19 +29,53 @@ from orchestration.values import Evaluation, GradedRow, Json, Row, RowResult, sh
 T = TypeVar("T")
 
 
-def evaluate(job: EvaluationJob, *, progress: Callable[[Progress], None] | None = None) -> Evaluation:
+def evaluate(
+    job: EvaluationJob,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    recorded: Mapping[str, Recorded] | None = None,
+) -> Evaluation:
     """Run every row of the data, grade the answers, aggregate the grades.
 
     Rows stand in the order of the data, failed ones included. Rows that completed before with the same content,
     binding and inputs are not run again; if nothing has to be run, no process is started. `progress` is called about
     twenty times a second, in this thread.
 
+    `recorded` is what the prompt flow (`flow`) and its evaluation flow (`evaluator`) answered elsewhere: then that is
+    what is stored and graded, and nothing is run.
+
     Raises `ConfigurationError` for data or mappings that can't work, before a row is run; `RunnerFailed` for a flow
     or an evaluator that can't be opened; `EvaluationBroken` if the row store can't be used. What stops the evaluation
     in its middle (ceiling, deadline, a runner that keeps dying) is no exception: `Evaluation.stopped` says it. Must
     not be called from a running event loop.
     """
-    return _run(_evaluate(job, progress))
+    return _run(_evaluate(job, progress, recorded))
+
+
+def stored(job: EvaluationJob) -> Evaluation | None:
+    """The evaluation if nothing has to be run for it, else None. Raises what `evaluate` raises."""
+    try:
+        return _run(_evaluate(job, None, {}))
+    except NotRecorded:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """An evaluation as prompt flow's own runs are told of it: the data's lines, the rows' names, complete mappings.
+
+    `mapping` and `evaluator_mapping` (None without an evaluation flow) are `column_mapping`s.
+    """
+
+    records: tuple[Mapping[str, Json], ...]
+    names: tuple[str, ...]
+    mapping: Mapping[str, Json]
+    evaluator_mapping: Mapping[str, Json] | None
+
+
+def outline(job: EvaluationJob) -> Outline:
+    """What is to be run, checked. Raises what `evaluate` raises before a row is run."""
+    return _run(_outline(job))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +116,20 @@ def _run(coroutine: Coroutine[Any, Any, T]) -> T:
     return results[0]
 
 
+async def _outline(job: EvaluationJob) -> Outline:
+    lines = load_lines(job.data, shown_as=job.data_name)
+    async with AsyncExitStack() as stack:
+        flow, evaluator = await _open(stack, await stack.enter_async_context(Workshop(job, None)))
+        rows, grader = await _prepare(job, lines, flow, evaluator)
+        mapping = flow_mapping(job.flow, await flow.describe(), lines, job.data_name or str(job.data))
+    return Outline(
+        records=tuple(line.record for line in lines),
+        names=tuple(row.key for row in rows),
+        mapping=mapping.written,
+        evaluator_mapping=grader.mapping.written if grader else None,
+    )
+
+
 async def _check(job: EvaluationJob) -> Plan:
     lines = load_lines(job.data, shown_as=job.data_name)
     async with AsyncExitStack() as stack:
@@ -90,11 +139,15 @@ async def _check(job: EvaluationJob) -> Plan:
     return Plan(len(rows), len(rows) - len(asked.missing))
 
 
-async def _evaluate(job: EvaluationJob, progress: Callable[[Progress], None] | None) -> Evaluation:
+async def _evaluate(
+    job: EvaluationJob,
+    progress: Callable[[Progress], None] | None,
+    recorded: Mapping[str, Recorded] | None,
+) -> Evaluation:
     began = time.monotonic()
     lines = load_lines(job.data, shown_as=job.data_name)
     async with AsyncExitStack() as stack:
-        workshop = await stack.enter_async_context(Workshop(job, progress))
+        workshop = await stack.enter_async_context(Workshop(job, progress, recorded))
         flow, evaluator = await _open(stack, workshop)
         rows, grader = await _prepare(job, lines, flow, evaluator)
         results, stopped = await _answer(flow, rows, evaluator)
@@ -146,7 +199,7 @@ async def _answer(flow: Bench, rows: Sequence[Row], evaluator: Bench | None) -> 
     asked = _ask(flow, rows)
     flow.desk.meter.stage("rows", len(rows))
     if asked.missing and evaluator is not None:
-        evaluator.session.warm()  # it will be needed, and starts while the rows run
+        evaluator.desk.warm()  # it will be needed, and starts while the rows run
     results, stopped = await flow.desk.answer(asked, await flow.describe())
     return [replace(result, output=declared(result.output)) for result in results], stopped
 

@@ -79,7 +79,7 @@ class Grader:
         if key in known:
             return Grades(table, known[key], None)
         try:
-            logged = await self.desk.session.aggregate(**lists)
+            logged = await self.desk.aggregate(**lists)
         except RunnerFailed as error:
             stopped, raised = "the evaluator's aggregation failed", RowError(error.code, error.reason, error.where)
             if error.code == RAISED:

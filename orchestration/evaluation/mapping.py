@@ -40,6 +40,11 @@ class ColumnMapping:
     references: Mapping[str, Reference]
     literals: Mapping[str, Json]
 
+    @property
+    def written(self) -> dict[str, Json]:
+        """The mapping as a `column_mapping` of prompt flow."""
+        return {**self.literals, **{name: str(reference) for name, reference in self.references.items()}}
+
     def apply(self, record: Record, outputs: Record | None = None) -> dict[str, Json]:
         """The inputs of one row. Raises `KeyError` with the reference that has no value."""
         inputs = dict(self.literals)

@@ -1,10 +1,11 @@
-"""Where models and endpoints live. `open_platform` is the only place that asks which platform it is."""
+"""Where models and endpoints live. Which platform it is, is asked here: steps open it, its connections and its ledger."""
 
 # ruff: noqa: PLC0415 - every import below this package runs this file, a gateway's too: it must cost nothing
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from orchestration.model_proxy import Upstream
     from orchestration.platforms.base import Platform
     from orchestration.platforms.local.platform import LocalPlatform
+    from orchestration.platforms.places import CloudRuns, EvaluationPlace
+    from orchestration.polling import Clock
     from orchestration.settings import Settings
     from orchestration.tracking import Store
 
@@ -25,6 +28,20 @@ def open_platform(settings: Settings) -> Platform:
 
         return AzurePlatform(settings)
     return open_local(settings)
+
+
+def open_place(settings: Settings, *, clock: Clock) -> EvaluationPlace:
+    """Where an evaluation runs if not in the worker. Opening connects to nothing. `clock` is what its clients wait by."""
+    from orchestration.platforms.azure.test_compute.place import InstancePlace
+
+    return InstancePlace(settings, clock=clock)
+
+
+def open_runs(settings: Settings, python: Path, *, log: Path, clock: Clock) -> AbstractContextManager[CloudRuns]:
+    """Prompt flow's own service in the environment's workspace, by its client in the runtime of `python`."""
+    from orchestration.platforms.azure.prompt_flow_service.runs import opened
+
+    return opened(settings, python, log=log, clock=clock)
 
 
 def open_local(settings: Settings) -> LocalPlatform:

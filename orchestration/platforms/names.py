@@ -1,4 +1,4 @@
-"""Names of endpoints and online deployments: checked before anything is created, derived so that a rerun finds them."""
+"""Names of endpoints, online deployments and what a run makes: checked before anything is created, derived so that a rerun finds them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from orchestration.errors import ConfigurationError
 from orchestration.values import sha256
 
 LONGEST = 32  # Azure's limit for endpoints and online deployments; the shortest is 3
+# Azure's rule for compute instances: 3 to 24, a letter first, and behind each hyphen a letter somewhere.
+INSTANCE = re.compile(r"[a-zA-Z](?!.*-[^a-zA-Z]*$)[a-zA-Z0-9-]{1,22}[a-zA-Z0-9]")
+RUN = re.compile(r"sluice-r[0-9a-f]{12}")
 _ALLOWED = re.compile(r"[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?")
 
 
@@ -35,6 +38,14 @@ def deployment_name(content_hash: str, binding_hash: str, *, variant: str | None
     binding = sha256(f"{binding_hash} {variant}") if variant else binding_hash
     name = f"d{content_hash[:10]}-{binding[:6]}"
     return name if attempt == 1 else f"{name}-{attempt}"
+
+
+def run_name(run: str, prompt_flow: str) -> str:
+    """What one prompt flow's evaluation makes for itself in one run: a name that is unique in a region, as Azure wants it.
+
+    It follows from the run, so that a repeated step finds what it made before.
+    """
+    return f"sluice-r{sha256(f'{run} {prompt_flow}')[:12]}"
 
 
 def shorten(text: str) -> str:

@@ -6,6 +6,7 @@ content, so nothing is cached, persisted or rolled back by Prefect.
 
 from __future__ import annotations
 
+import errno
 import functools
 import logging
 from collections.abc import Callable
@@ -19,8 +20,10 @@ from prefect.exceptions import PrefectHTTPStatusError
 
 from orchestration import interruption
 from orchestration.errors import PlatformUnavailable, SluiceError
-from orchestration.steps import evaluate, prepare, register, rollout, serving, stable
+from orchestration.steps import cloud_runs, evaluate, prepare, register, rollout, serving, stable, test_compute
 from orchestration.steps import tidy as tidying
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class ExpectedErrors(logging.Filter):
@@ -33,7 +36,7 @@ class ExpectedErrors(logging.Filter):
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, httpx.TransportError | PrefectHTTPStatusError):
             return False
-        if isinstance(error, SluiceError):
+        if isinstance(error, SluiceError) or (isinstance(error, OSError) and error.errno in NO_ROOM):
             record.msg, record.args, record.exc_info = str(error), (), None
         return True
 
@@ -72,6 +75,17 @@ def step(function: Callable[P, R], name: str) -> Task[P, R]:
 
 take_candidate = step(prepare.take, "take-candidate")
 build_runtimes = step(prepare.build_runtimes, "build-runtime")
+find_stored = step(cloud_runs.find_stored, "look-up-stored-results")
+prepare_cloud_runs = step(cloud_runs.prepare, "prepare-cloud-runs")
+create_identity = step(test_compute.create_identity, "create-managed-identity")
+assign_role = step(test_compute.assign_role, "assign-data-scientist-role")
+create_instance = step(test_compute.create_instance, "create-compute-instance")
+create_runtime = step(test_compute.create_runtime, "create-runtime")
+wait_for_runtime = step(test_compute.wait_for_runtime, "wait-for-runtime")
+run_prompt_flow = step(cloud_runs.run_prompt_flow, "run-prompt-flow")
+run_evaluation_flow = step(cloud_runs.run_evaluation_flow, "run-evaluation-flow")
+read_results = step(cloud_runs.read_results, "read-results")
+remove_test_resources = step(test_compute.remove, "remove-test-resources")
 run_rows = step(evaluate.run_rows, "run-prompt-flow-and-evaluation-flow")
 decide = step(evaluate.decide, "accuracy-gate")
 record_decision = step(evaluate.record, "record-decision")

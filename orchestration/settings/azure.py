@@ -8,7 +8,7 @@ from pydantic import Field
 
 from orchestration.references import Reference, Text
 from orchestration.specs import Positive, Spec
-from orchestration.validation import CONNECTION, GROUP, IDENTITY, IMAGE, WORKSPACE
+from orchestration.validation import CONNECTION, GROUP, IDENTITY, IMAGE, VM_SIZE, WORKSPACE
 
 OWN, SYSTEM = "own", "system"
 
@@ -43,6 +43,24 @@ class AzureDeadlines(Spec):
     removal: Positive = Field(default=1800, description="A removal, until the resource is gone.")
 
 
+class InstanceDeadlines(Spec):
+    """How long the parts of an evaluation on a compute instance may take, in seconds."""
+
+    instance: Positive = Field(default=1800, description="The compute instance, until it runs.")
+    runtime: Positive = Field(default=1200, description="The runtime on it, until it is ready.")
+    run: Positive = Field(default=3600, description="Each of the two runs: the prompt flow's, the evaluation flow's.")
+
+
+class InstanceSettings(Spec):
+    """The compute instance of `place: compute-instance`: made for one evaluation, removed after it."""
+
+    vm_size: str = Field(default="Standard_DS1_v2", pattern=VM_SIZE, description="Its size.")
+    idle_minutes: Annotated[int, Field(ge=15, le=4320)] = Field(
+        default=30, description="It stops by itself when it was idle for that long: the bound if nobody removes it."
+    )
+    deadlines: InstanceDeadlines = Field(default=InstanceDeadlines(), description="How long its parts may take.")
+
+
 class AzureSettings(Spec):
     """The Azure Machine Learning workspace of an environment with `platform: azure`."""
 
@@ -66,6 +84,9 @@ class AzureSettings(Spec):
         default=10, description="How often a change that is under way is asked for."
     )
     deadlines: AzureDeadlines = Field(default=AzureDeadlines(), description="How long Azure may take.")
+    compute_instance: InstanceSettings = Field(
+        default=InstanceSettings(), description="What `place: compute-instance` runs on."
+    )
     tracking_uri: str | None = Field(
         default=None, min_length=1, description="An MLflow server for decisions; by default the workspace's own."
     )

@@ -23,6 +23,7 @@ ALLOWED = {
     "managed_identity": ("client_id",),
 } | NEEDED
 DOMAIN = re.compile(r"[\w-]+(\.[\w-]+)+")
+WORKER = "worker"
 SECTION = "azure: {subscription_id: …, resource_group: …, workspace: …, credential: {kind: cli}}"
 
 
@@ -32,14 +33,29 @@ def azure_problems(settings: Settings) -> Iterator[Problem]:
         if settings.platform == "azure":
             message = "the platform 'azure' needs the section azure."
             yield Problem(("platform",), message, f"Add {SECTION}; docs/azure-setup.md explains it.")
+        if settings.place != WORKER:
+            message = f"the place {settings.place!r} needs the section azure."
+            yield Problem(("place",), message, f"Add {SECTION}; docs/azure-setup.md explains it.")
         yield from _connections_without_workspace(settings)
         return
     yield from _ids(settings.azure)
+    if settings.place != WORKER:
+        yield from _place(settings)
     yield from _credential(settings.azure.credential)
     if settings.azure.tracking_uri is not None:
         problem = address_problem(settings.azure.tracking_uri, encrypted=False)
         if problem:
             yield Problem(("azure", "tracking_uri"), problem, "Write an MLflow server's address, or null.")
+
+
+def _place(settings: Settings) -> Iterator[Problem]:
+    """What an evaluation in the cloud can't do: it doesn't pass the model proxy."""
+    if settings.platform != "azure":
+        yield Problem(("place",), f"the place {settings.place!r} needs the platform azure.", "Write platform: azure.")
+    for key in ("max_tokens", "max_price"):
+        if getattr(settings.evaluation, key) is not None:
+            message = f"a spending ceiling can't be kept to at the place {settings.place!r}."
+            yield Problem(("evaluation", key), message, "Leave it out, or write place: worker.")
 
 
 def _connections_without_workspace(settings: Settings) -> Iterator[Problem]:

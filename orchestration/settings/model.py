@@ -130,7 +130,10 @@ class SettingsFile(Spec):
     keep_days: float = Field(default=30, ge=1, description="Unused candidates and runtimes are removed after that.")
     platform: Literal["local", "azure"] = Field(default="local", description="Where models and endpoints live.")
     azure: AzureSettings | None = Field(default=None, description="The workspace that `platform: azure` needs.")
-    place: Literal["worker"] = Field(default="worker", description="Where an evaluation runs.")
+    place: Literal["worker", "compute-instance"] = Field(
+        default="worker",
+        description="Where an evaluation runs: in the worker, or by prompt flow's service on a compute instance of its own.",
+    )
     connections: dict[Name, Connection] = Field(default_factory=dict, description="By the prompt flows' names.")
     evaluation: EvaluationSettings = Field(default=EvaluationSettings(), description="How rows are evaluated.")
     gate: Floors = Field(default=Floors(), description="Floors of every gate in this environment.")

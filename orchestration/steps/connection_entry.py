@@ -75,7 +75,7 @@ def write_change(change: Change) -> None:
     root = change.settings.root
     if change.secrets:
         write_env(root, change.secrets)
-    path = root / "config" / f"{change.settings.environment}.yaml"
+    path = (root / "config" / f"{change.settings.environment}.yaml").resolve()  # a link stays one
     mode = path.stat().st_mode & 0o777
     write_private(path, change.text)
     path.chmod(mode)

@@ -21,7 +21,7 @@ def write_env(root: Path, values: Mapping[str, str]) -> None:
     Raises `ConfigurationError` if git would take the file, or for a value that a line can't hold.
     """
     refuse_tracked(root)
-    path = root / NAME
+    path = (root / NAME).resolve()  # a link stays one
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     write_private(path, "\n".join(_replaced(lines, values)) + "\n")
 

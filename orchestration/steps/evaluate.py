@@ -116,6 +116,18 @@ def _subject(work: Work, side: RunSide, python: Path, content_hash: str, lock: s
     )
 
 
+def at_place(work: Work, job: EvaluationJob) -> EvaluationJob:
+    """The job as the environment's place runs it: answers from elsewhere are not those of a runtime on this machine."""
+    place = work.settings.place
+    if place == "worker":
+        return job
+
+    def there(subject: Subject) -> Subject:
+        return replace(subject, runtime=f"{place} {subject.runtime}")
+
+    return replace(job, flow=there(job.flow), evaluator=there(job.evaluator) if job.evaluator else None)
+
+
 def decide(work: Work, evaluation: Evaluation) -> Decision:
     """Apply the gate: the prompt flow's own rules and the environment's floors, the stricter of each.
 

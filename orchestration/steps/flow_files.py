@@ -74,6 +74,26 @@ def named_connections(folder: Path) -> list[str]:
     return list(dict.fromkeys(_connections(definition(folder) or {})))
 
 
+def connection_overrides(
+    folder: Path, named: Mapping[str, Mapping[str, str]], variant: str | None = None
+) -> dict[str, dict[str, str]]:
+    """What `named` says of connections, by the nodes that use them, as prompt flow's runs take it.
+
+    A node that calls a model has its `connection` and `deployment_name`; in any other one an input whose text is a
+    connection's name is taken for that connection.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for node in _nodes(definition(folder) or {}, variant):
+        given = dict(named.get(str(node.get("connection")), {}))
+        if "connection" not in node:
+            inputs = node.get("inputs") or {}
+            texts = {name: value for name, value in inputs.items() if isinstance(value, str) and value in named}
+            given = {name: named[value]["connection"] for name, value in texts.items()}
+        if given:
+            found[str(node.get("name"))] = given
+    return found
+
+
 def _nodes(data: Mapping[str, Any], variant: str | None) -> Iterator[Mapping[str, Any]]:
     """The nodes as they run, each with its chosen variant in its place."""
     chosen = VARIANT.fullmatch(variant or "")
@@ -85,7 +105,8 @@ def _nodes(data: Mapping[str, Any], variant: str | None) -> Iterator[Mapping[str
             continue
         variants = (data.get("node_variants") or {}).get(node.get("name")) or {}
         name = chosen[2] if chosen and chosen[1] == node.get("name") else variants.get("default_variant_id")
-        yield ((variants.get("variants") or {}).get(name) or {}).get("node") or {}
+        picked = ((variants.get("variants") or {}).get(name) or {}).get("node") or {}
+        yield {"name": node.get("name"), **picked}
 
 
 def _connections(value: Any) -> Iterator[str]:

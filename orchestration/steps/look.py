@@ -16,7 +16,7 @@ from orchestration.platforms import open_connections
 from orchestration.runtimes import find_runtime
 from orchestration.settings import find_root, load_settings
 from orchestration.steps import prepare
-from orchestration.steps.evaluate import evaluation_job
+from orchestration.steps.evaluate import at_place, evaluation_job
 from orchestration.steps.prepare import Runtimes
 from orchestration.steps.work import Work
 from orchestration.values import Json, Request
@@ -57,7 +57,7 @@ def job_of(work: Work, *, reach: bool = True) -> EvaluationJob:
     graded = (work.candidate.folder / "evaluator-lock.txt").exists()
     evaluator = (built(work, "evaluator-lock.txt") or NO_RUNTIME) if graded else None
     job = evaluation_job(work, Runtimes(flow, evaluator), connections=None if reach else _unreached(work))
-    return replace(job, logs=work.candidate.folder.parent / "logs")
+    return replace(at_place(work, job), logs=work.candidate.folder.parent / "logs")
 
 
 def _unreached(work: Work) -> dict[str, Upstream | Mapping[str, Json]]:

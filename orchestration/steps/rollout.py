@@ -6,7 +6,6 @@ Every step reads the platform anew and does only what is missing, so a killed ro
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,7 +13,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
-from orchestration.errors import EndpointHeld, PlatformError, PlatformUnavailable, ProvisioningFailed
+from orchestration.errors import (
+    EndpointHeld,
+    PlatformConflict,
+    PlatformError,
+    PlatformUnavailable,
+    ProvisioningFailed,
+    ResourceNotFound,
+)
 from orchestration.platforms import open_platform
 from orchestration.platforms.base import (
     DELETING,
@@ -23,21 +29,20 @@ from orchestration.platforms.base import (
     SUCCEEDED,
     Answer,
     Endpoint,
-    Load,
     OnlineDeployment,
     RoleAssignment,
 )
 from orchestration.polling import REAL, Clock, every, wait_until
 from orchestration.steps.evaluate import Judged
 from orchestration.steps.ledger import authorize, record_event
-from orchestration.steps.sample import answer_problem
 from orchestration.steps.serving import refuse_foreign
 from orchestration.steps.stable import DEPLOYMENT, PROVEN, Green, give, remove, restore
-from orchestration.steps.waiting import wait_for, wait_gone, when_free
+from orchestration.steps.waiting import read_until, wait_for, wait_gone, when_free
+from orchestration.steps.watching import failed, problem_of, watch
 from orchestration.steps.work import Work, owner_tags
 from orchestration.values import Json, ModelVersion, Traffic
 
-OK = 200
+AGAIN = "Run the same command again."
 _log = logging.getLogger(__name__)
 
 
@@ -96,7 +101,14 @@ def grant_access(work: Work, *, clock: Clock = REAL) -> list[str]:
     """Let the endpoint's identity read what its deployments start with, before the first one; the scopes."""
     platform, kind = open_platform(work.settings), RoleAssignment.kind
     what = f"The access of endpoint {work.endpoint}"
-    roles = when_free(work, kind, lambda: platform.access(work.endpoint), what=what, clock=clock)
+
+    def needed() -> Sequence[RoleAssignment]:
+        try:
+            return platform.access(work.endpoint)
+        except ResourceNotFound as error:  # it was there a moment ago, and not every reading knows that yet
+            raise PlatformConflict(error.message, cure=error.cure) from error
+
+    roles = when_free(work, kind, needed, what=what, clock=clock)
     for role in roles:
         when_free(work, kind, partial(platform.create, role), what=what, clock=clock)
     return [role.scope for role in roles]
@@ -145,9 +157,9 @@ def smoke_test(work: Work, green: Green) -> Answer:
     """Send the sample request to the new online deployment and assert the shape of its answer."""
     platform, sample = open_platform(work.settings), work.spec.sample
     answer = platform.invoke(work.endpoint, sample.inputs, deployment=green.name)
-    problem = _problem(answer, sample.answer, expected=green.name)
+    problem = problem_of(answer, sample.answer, expected=green.name)
     if problem:
-        raise _failed(work, green, f"The smoke test of {green.name} failed: {problem}.")
+        raise failed(work, green, f"The smoke test of {green.name} failed: {problem}.")
     return answer
 
 
@@ -166,7 +178,7 @@ def shift_traffic(work: Work, green: Green, judged: Judged, weight: int, *, cloc
     if live.weights != wanted:
         live = _give(work, green, wanted, clock=clock)
     record_event(work, judged, "traffic", {"endpoint": work.endpoint, "weights": dict(wanted)})
-    _watch(work, green, weight, since=since, clock=clock)
+    watch(work, green, weight, since=since, clock=clock)
     return live
 
 
@@ -174,18 +186,19 @@ def _give(work: Work, green: Green, wanted: Mapping[str, int], *, clock: Clock) 
     others = {name: weight for name, weight in wanted.items() if name != green.name}
     given = give(work, wanted, earlier=green.before, needs=others, clock=clock)
     if given is None:
-        raise PlatformError(f"{', '.join(others)} can't serve any more, so {green.name} has nothing to share with.")
+        message = f"{', '.join(others)} can't serve any more, so {green.name} has nothing to share with."
+        raise PlatformError(message, cure=AGAIN)
     return given
 
 
-def roll_back(work: Work, green: Green, judged: Judged, error: PlatformError) -> Rollout:
+def roll_back(work: Work, green: Green, judged: Judged, error: PlatformError, *, clock: Clock = REAL) -> Rollout:
     """Undo a rollout: traffic as it was, the new deployment gone, the reason kept as a release event.
 
     Raises `PlatformError` with both reasons if it can't be undone.
     """
     logs = error.logs if isinstance(error, ProvisioningFailed) else ""
     try:
-        traffic = restore(work, green)
+        traffic = restore(work, green, clock=clock)
     except PlatformUnavailable:
         raise  # it is tried again
     except PlatformError as second:
@@ -195,15 +208,21 @@ def roll_back(work: Work, green: Green, judged: Judged, error: PlatformError) ->
     return Rollout(work.endpoint, _url(work), traffic, green.name, problem=error.message, logs=logs)
 
 
-def check_deployment(work: Work, green: Green) -> None:
+def check_deployment(work: Work, green: Green, *, clock: Clock = REAL) -> None:
     """Whatever has traffic must be healthy, and the new online deployment must have all of it. Raises `PlatformError`."""
     platform = open_platform(work.settings)
-    weights = {name: weight for name, weight in platform.traffic(work.endpoint).weights.items() if weight}
-    if weights != {green.name: 100}:
-        raise PlatformError(f"Endpoint {work.endpoint} does not give {green.name} all of its traffic: {weights}.")
-    found = platform.get(DEPLOYMENT, green.name, endpoint=work.endpoint)
+
+    def weights() -> dict[str, int]:
+        return {name: weight for name, weight in platform.traffic(work.endpoint).weights.items() if weight}
+
+    live = read_until(work, Endpoint.kind, weights, lambda found: found == {green.name: 100}, clock=clock)
+    if live != {green.name: 100}:
+        message = f"Endpoint {work.endpoint} does not give {green.name} all of its traffic: {live}."
+        raise PlatformError(message, cure=AGAIN)
+    read = partial(platform.get, DEPLOYMENT, green.name, endpoint=work.endpoint)
+    found = read_until(work, DEPLOYMENT, read, lambda each: each is not None and each.state == SUCCEEDED, clock=clock)
     if found is None or found.state != SUCCEEDED:
-        raise _failed(work, green, f"{green.name} is {found.state if found else 'gone'} with all of the traffic.")
+        raise failed(work, green, f"{green.name} is {found.state if found else 'gone'} with all of the traffic.")
 
 
 def finish(work: Work, green: Green, judged: Judged, *, clock: Clock = REAL) -> Rollout:
@@ -241,51 +260,6 @@ def deployment_tags(work: Work, judged: Judged, model: ModelVersion) -> dict[str
         "basis": judged.basis,
         RUNTIME_TAG: str(judged.runtimes.prompt_flow),
     }
-
-
-def _watch(work: Work, green: Green, weight: int, *, since: float, clock: Clock) -> None:
-    """Let it serve for the step's time, with requests of our own in case nobody else sends any.
-
-    Their answers must have the sample's shape. Those that failed count among all others.
-    """
-    platform, rollout = open_platform(work.settings), work.settings.rollout
-    pause = rollout.step_seconds / rollout.probes
-    answers: list[Answer] = []
-    for _ in range(rollout.probes):
-        answer = platform.invoke(work.endpoint, work.spec.sample.inputs, deployment=green.name)
-        problem = _problem(answer, work.spec.sample.answer, expected=green.name) if answer.status == OK else ""
-        if problem:
-            raise _failed(work, green, f"{green.name} answered the sample request wrongly at {weight} %: {problem}.")
-        answers.append(answer)
-        clock.sleep(pause)
-    load = platform.load(work.endpoint, green.name, since=since) or _load_of(answers)
-    if load.requests < max(1, rollout.min_requests):
-        raise _failed(work, green, f"{green.name} answered {load.requests} requests at {weight} %: too few to judge.")
-    if load.errors / load.requests > rollout.max_error_ratio:
-        raise _failed(work, green, f"{green.name} failed {load.errors} of {load.requests} requests at {weight} %.")
-    slow = rollout.max_p95_seconds
-    if slow is not None and (load.p95_seconds is None or load.p95_seconds > slow):
-        raise _failed(work, green, f"{green.name} needs {load.p95_seconds} s (p95) at {weight} %, more than {slow} s.")
-
-
-def _load_of(answers: Sequence[Answer]) -> Load:
-    """The evidence of our own requests, where the platform counts none; p95 by the nearest rank."""
-    seconds = sorted(answer.seconds for answer in answers)
-    errors = sum(answer.status != OK for answer in answers)
-    return Load(len(answers), errors, seconds[math.ceil(0.95 * len(seconds)) - 1])
-
-
-def _problem(answer: Answer, schema: Mapping[str, object], *, expected: str) -> str:
-    if answer.status != OK:
-        return f"status {answer.status}, {str(answer.body)[:300]}"
-    if answer.deployment != expected:
-        return f"{answer.deployment or 'nobody'} answered instead"
-    return answer_problem(answer.body, schema)
-
-
-def _failed(work: Work, green: Green, message: str) -> ProvisioningFailed:
-    platform = open_platform(work.settings)
-    return ProvisioningFailed(message, logs=platform.logs(DEPLOYMENT, green.name, endpoint=work.endpoint))
 
 
 def _mixed(green: Green, weight: int) -> dict[str, int]:

@@ -10,6 +10,7 @@ from orchestration import tracking
 from orchestration.errors import NotAuthorized, PlatformError, PlatformUnavailable, ResourceNotFound, ResourceRefused
 from orchestration.platforms import open_platform, open_store
 from orchestration.platforms.base import DAMAGED, Endpoint, Found, OnlineDeployment, Platform
+from orchestration.polling import REAL, Clock
 from orchestration.steps.stable import PROVEN
 from orchestration.steps.waiting import wait_for
 from orchestration.steps.work import Work, owner_tags
@@ -40,7 +41,7 @@ def find(work: Work) -> Serving | None:
     return Serving(work.endpoint, platform.url(work.endpoint), traffic, found) if found else None
 
 
-def check(work: Work) -> Serving | None:
+def check(work: Work, *, clock: Clock = REAL) -> Serving | None:
     """What serves, if it has this content and binding, was proven, is on record and healthy; else None.
 
     An endpoint that should serve it is brought up first: it may not run (after a reboot, say), or a key may have been
@@ -52,8 +53,8 @@ def check(work: Work) -> Serving | None:
         return None
     try:
         open_platform(work.settings).create(Endpoint(work.endpoint, tags=owner_tags(work)))
-        wait_for(work, Endpoint.kind, work.endpoint)
-        wait_for(work, OnlineDeployment.kind, serving.deployment.name, endpoint=work.endpoint)
+        wait_for(work, Endpoint.kind, work.endpoint, clock=clock)
+        wait_for(work, OnlineDeployment.kind, serving.deployment.name, endpoint=work.endpoint, clock=clock)
     except PlatformUnavailable:
         raise  # it is tried again
     except PlatformError:

@@ -21,12 +21,13 @@ from orchestration.platforms import open_platform
 from orchestration.platforms.base import REMOVAL, STOPPED, Endpoint, OnlineDeployment
 from orchestration.platforms.names import deployment_name
 from orchestration.polling import REAL, Clock
-from orchestration.steps.waiting import settled, wait_for, when_free
+from orchestration.steps.waiting import poll, read_until, settled, wait_for, when_free
 from orchestration.steps.work import Work, owner_tags
 from orchestration.values import Traffic
 
 DEPLOYMENT = OnlineDeployment.kind
 PROVEN = "proven"
+ATTEMPTS = 3  # to write a map while something else is in the way
 _log = logging.getLogger(__name__)
 
 
@@ -70,7 +71,10 @@ def settle(work: Work, *, clock: Clock = REAL) -> Green:
     if own and not proven and stable == live.weights:
         back = live.previous if is_stable(live.previous) and _serves(work, live.previous, clock=clock) else {}
         return Green(name, back, {}, resumed=True)
-    return Green.of(work, stable=live if stable == live.weights else _put(work, live, stable, earlier={}, clock=clock))
+    if stable == live.weights:
+        return Green.of(work, stable=live)
+    there = give(work, stable, earlier={}, clock=clock) or _without_traffic(work, live, clock=clock)
+    return Green.of(work, stable=there)
 
 
 def restore(work: Work, green: Green, *, clock: Clock = REAL) -> Traffic:
@@ -105,21 +109,28 @@ def give(
     earlier: Mapping[str, int],
     needs: Mapping[str, int] | None = None,
     clock: Clock = REAL,
-    attempts: int = 3,
 ) -> Traffic | None:
     """The traffic once it is given to `weights`, remembering `earlier`; None if what it needs can't serve.
 
-    What it needs, by default all of the map, may just be started again and is waited for. Raises `PlatformError`.
+    What it needs, by default all of the map, may just be started again and is waited for. While something else is in
+    the way, all of that is looked at anew, a few times. Raises `PlatformError`.
     """
-    if not _serves(work, weights if needs is None else needs, clock=clock):
-        return None
-    try:
-        return _put(work, open_platform(work.settings).traffic(work.endpoint), weights, earlier=earlier, clock=clock)
-    except PlatformConflict:
-        if attempts == 1:
-            raise
-        again = attempts - 1  # it died a moment ago, say
-        return give(work, weights, earlier=earlier, needs=needs, clock=clock, attempts=again)
+    platform, left, why = open_platform(work.settings), [ATTEMPTS], [""]
+
+    def given() -> tuple[Traffic | None] | None:
+        left[0] -= 1
+        if not _serves(work, weights if needs is None else needs, clock=clock):
+            return (None,)
+        try:
+            return (_put(work, platform.traffic(work.endpoint), weights, earlier=earlier, clock=clock),)
+        except PlatformConflict as conflict:
+            if not left[0]:
+                raise
+            why[0] = conflict.message
+            return None
+
+    what = f"The traffic of {work.endpoint}"
+    return poll(work, Endpoint.kind, given, what=what, clock=clock, last=lambda: why[0])[0]
 
 
 def is_stable(weights: Mapping[str, int]) -> bool:
@@ -155,7 +166,8 @@ def _put(work: Work, live: Traffic, weights: Mapping[str, int], *, earlier: Mapp
     settled(work, clock=clock)
     platform.set_traffic(work.endpoint, weights, generation=live.generation, previous=earlier)
     settled(work, clock=clock)
-    after = platform.traffic(work.endpoint)
+    read = partial(platform.traffic, work.endpoint)
+    after = read_until(work, Endpoint.kind, read, lambda live: live.weights == weights, clock=clock)
     if after.weights != weights:
         raise PlatformError(
             f"Endpoint {work.endpoint} was given {_shown(weights)}, and shows {_shown(after.weights)}.",

@@ -12,20 +12,24 @@ from orchestration.polling import REAL, Clock, wait_until
 from orchestration.steps.work import Work
 
 T = TypeVar("T")
+ABSENT = "absent"
+READINGS = 3
 
 
 def wait_for(work: Work, kind: str, name: str, *, endpoint: str = "", clock: Clock = REAL) -> Found:
-    """Wait until it is there.
+    """Wait until it is there. Absent is what two readings in a row don't find: one may be older than the resource.
 
     Raises `ProvisioningFailed`, `ResourceNotFound`, `PlatformTimeout`, and `PlatformUnavailable` for what nobody starts.
     """
-    platform, last = open_platform(work.settings), ["absent"]
+    platform, last = open_platform(work.settings), [""]
 
     def ready() -> Found | None:
-        found = platform.get(kind, name, endpoint=endpoint)
+        found, before = platform.get(kind, name, endpoint=endpoint), last[0]
+        last[0] = found.state if found else ABSENT
         if found is None:
-            raise ResourceNotFound(f"{kind.capitalize()} {name} is gone.")
-        last[0] = found.state
+            if before == ABSENT:
+                raise ResourceNotFound(f"{kind.capitalize()} {name} is gone.", cure="Run the same command again.")
+            return None
         if found.state in FAILED:
             logs = platform.logs(kind, name, endpoint=endpoint)
             raise ProvisioningFailed(f"{kind.capitalize()} {name} {found.state}: {found.message}", logs=logs)
@@ -33,7 +37,7 @@ def wait_for(work: Work, kind: str, name: str, *, endpoint: str = "", clock: Clo
             raise PlatformUnavailable(f"{kind.capitalize()} {name} does not run. {found.message}")
         return found if found.state == SUCCEEDED else None
 
-    return _poll(work, kind, ready, what=f"{kind.capitalize()} {name}", clock=clock, last=lambda: last[0])
+    return poll(work, kind, ready, what=f"{kind.capitalize()} {name}", clock=clock, last=lambda: last[0])
 
 
 def settled(work: Work, *, clock: Clock = REAL) -> None:
@@ -42,10 +46,10 @@ def settled(work: Work, *, clock: Clock = REAL) -> None:
 
     def free() -> bool | None:
         found = platform.get(Endpoint.kind, name)
-        last[0] = found.state if found else "absent"
+        last[0] = found.state if found else ABSENT
         return None if last[0] in BUSY else True
 
-    _poll(work, Endpoint.kind, free, what=f"Endpoint {name}", clock=clock, last=lambda: last[0])
+    poll(work, Endpoint.kind, free, what=f"Endpoint {name}", clock=clock, last=lambda: last[0])
 
 
 def when_free(work: Work, kind: str, write: Callable[[], T], *, what: str, clock: Clock = REAL) -> T:
@@ -62,7 +66,19 @@ def when_free(work: Work, kind: str, write: Callable[[], T], *, what: str, clock
             last[0] = conflict.message
             return None
 
-    return _poll(work, kind, sent, what=what, clock=clock, last=lambda: last[0])[0]
+    return poll(work, kind, sent, what=what, clock=clock, last=lambda: last[0])[0]
+
+
+def read_until(work: Work, kind: str, read: Callable[[], T], right: Callable[[T], bool], *, clock: Clock = REAL) -> T:
+    """What is read once it is right, or what a third reading still says: one may be older than the latest change."""
+    left = [READINGS]
+
+    def found() -> tuple[T] | None:
+        left[0] -= 1
+        value = read()
+        return (value,) if right(value) or not left[0] else None
+
+    return poll(work, kind, found, what=f"A reading of {work.endpoint}", clock=clock)[0]
 
 
 def wait_gone(work: Work, kind: str, name: str, *, endpoint: str = "", clock: Clock = REAL) -> None:
@@ -72,13 +88,19 @@ def wait_gone(work: Work, kind: str, name: str, *, endpoint: str = "", clock: Cl
     def gone() -> bool | None:
         return True if platform.get(kind, name, endpoint=endpoint) is None else None
 
-    _poll(work, REMOVAL, gone, what=f"The removal of {name}", clock=clock, last=lambda: "still there")
+    poll(work, REMOVAL, gone, what=f"The removal of {name}", clock=clock, last=lambda: "still there")
 
 
-def _poll(
-    work: Work, kind: str, ready: Callable[[], T | None], *, what: str, clock: Clock, last: Callable[[], str]
+def poll(
+    work: Work,
+    kind: str,
+    ready: Callable[[], T | None],
+    *,
+    what: str,
+    clock: Clock = REAL,
+    last: Callable[[], str] = lambda: "unknown",
 ) -> T:
-    """Poll as long and as often as the platform says for that kind."""
+    """Poll as long and as often as the platform says for that kind. Raises `PlatformTimeout`."""
     patience = open_platform(work.settings).patience(kind)
     return wait_until(
         ready, what=what, timeout_seconds=patience.timeout_seconds, wait=patience.wait, clock=clock, last=last

@@ -6,7 +6,20 @@ with `install(cloud)`.
 
 from __future__ import annotations
 
-from . import blob, computes, containers, entra, identities, limits, machine_learning, mlflow, models, relay, scoring
+from . import (
+    blob,
+    computes,
+    containers,
+    entra,
+    identities,
+    limits,
+    machine_learning,
+    mlflow,
+    models,
+    prompt_flow,
+    relay,
+    scoring,
+)
 from .clock import Clock, RealClock, VirtualClock
 from .cloud import Cloud
 from .scenario import Scenario
@@ -29,6 +42,7 @@ def emulator(scenario: Scenario | None = None, clock: Clock | None = None, *, re
         scoring,
         mlflow,
         models,
+        prompt_flow,
     ):
         service.install(cloud)
     return cloud

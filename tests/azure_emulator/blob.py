@@ -90,6 +90,19 @@ class BlobStorage:
                 target.write_bytes(client.download_blob(name).readall())
         return found
 
+    async def upload(self, container: str, folder: Path, path: str) -> list[str]:
+        """Copy all files of a folder to `path`; returns their names there."""
+        await self.ready(container)
+        return await asyncio.to_thread(self._upload, container, folder, path.strip("/"))
+
+    def _upload(self, container: str, folder: Path, path: str) -> list[str]:
+        files = sorted(each for each in folder.rglob("*") if each.is_file())
+        names = [f"{path}/{each.relative_to(folder).as_posix()}" for each in files]
+        with self._client(container) as client:
+            for name, file in zip(names, files, strict=True):
+                client.upload_blob(name, file.read_bytes(), overwrite=True)
+        return names
+
     def _create(self, container: str) -> None:
         with self._client(container) as client:
             client.create_container()

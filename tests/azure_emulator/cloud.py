@@ -40,6 +40,7 @@ class Route:
     host: re.Pattern[str]
     handler: Handler
     kind: str | Callable[[Request], str]
+    reworded: Callable[[Response], Response] | None = None
 
     def kind_of(self, request: Request) -> str:
         """What scenarios call this request."""
@@ -84,12 +85,20 @@ class Cloud:
         found: T = self._services[service]
         return found
 
-    def route(self, host: str, handler: Handler, *, kind: str | Callable[[Request], str] = "") -> None:
+    def route(
+        self,
+        host: str,
+        handler: Handler,
+        *,
+        kind: str | Callable[[Request], str] = "",
+        reworded: Callable[[Response], Response] | None = None,
+    ) -> None:
         """Ask this handler about requests to hosts that match, after those installed before it.
 
-        Requests to management.azure.com that no handler takes go to the store of resources.
+        Requests to management.azure.com that no handler takes go to the store of resources. `reworded` puts the
+        cloud's own refusals of requests that have a kind here into the words of the service.
         """
-        self._routes.append(Route(re.compile(host, re.IGNORECASE), handler, kind))
+        self._routes.append(Route(re.compile(host, re.IGNORECASE), handler, kind, reworded))
 
     def forward(self, host: str, target: str, *, path: str = "", kind: str = "blob") -> None:
         """Stream requests for hosts and paths that match to another server, `http://127.0.0.1:port` or https.
@@ -231,7 +240,8 @@ class Cloud:
         """The answer, and how to spoil it on its way."""
         fault = self.scenario.take(*self._name(request))
         if isinstance(fault, Status):
-            return _tagged(error(fault.status, fault.code, fault.message, headers=fault.headers)), None
+            said = error(fault.status, fault.code, fault.message, headers=fault.headers)
+            return _tagged(self._worded(request, said)), None
         if isinstance(fault, Reset) and not fault.after_commit:
             return Response(0), fault
         if isinstance(fault, Delay):
@@ -241,7 +251,7 @@ class Cloud:
     async def _handled(self, request: Request) -> Response:
         refusal = self._unauthorized(request)
         if refusal:
-            return refusal
+            return self._worded(request, refusal)
         try:
             answer = await self._ask(request)
         except Exception:  # noqa: BLE001  # a bug of a service must reach the test and not only its client
@@ -261,6 +271,11 @@ class Cloud:
 
     def _routes_of(self, request: Request) -> list[Route]:
         return [each for each in self._routes if each.host.fullmatch(request.host)]
+
+    def _worded(self, request: Request, said: Response) -> Response:
+        """A refusal of the cloud's own, in the words of the service that it stands for."""
+        routes = (each for each in self._routes_of(request) if each.reworded and each.kind_of(request))
+        return next((each.reworded(said) for each in routes if each.reworded), said)
 
     def _name(self, request: Request) -> tuple[str, str]:
         if request.host == MANAGEMENT:

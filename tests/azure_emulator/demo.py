@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from orchestration.runtimes import ensure_runtime
+
 from . import emulator
 from .azurite import unavailable
 from .children import OUTSIDE
@@ -27,13 +29,16 @@ from .machine_learning.workspaces import Workspace, add_workspace
 
 ROOT = Path(__file__).parents[2]
 PROMPT_FLOWS = ("named_entity_recognition", "web_classification")
+CLIENT_LOCK = ROOT / "requirements" / "promptflow-azure.txt"
 LINKED, COPIED = ("runtime", "requirements", "prefect.yaml"), ("flows", "config", "deployments")
 SECRET = "a-secret-that-was-made-up"
 SPEED = 120.0  # a deployment of eight minutes takes four seconds
+PLACES = ("worker", "compute-instance")
 WRITES = ("PUT", "PATCH", "POST", "DELETE")
 FOREIGN = ("AZURE_", "MSI_", "IDENTITY_", "IMDS_", "PREFECT_", "MLFLOW_", "ALL_PROXY", "SUBSCRIPTION_ID", "AOAI_")
 DEV = """\
 platform: azure
+place: {place}
 azure:
   subscription_id: {subscription}
   resource_group: {group}
@@ -71,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make azure-demo", description=__doc__)
     parser.add_argument("prompt_flows", nargs="*", default=PROMPT_FLOWS, help="by default both that are shipped")
     parser.add_argument("--speed", type=float, default=SPEED, help="how much faster than Azure the emulator is")
+    parser.add_argument("--place", choices=PLACES, default=PLACES[0], help="where the rows run")
     found = parser.parse_args(argv)
     if reason := unavailable():
         print(f"The demonstration needs blob storage, and that can't be had: {reason}", file=sys.stderr)
@@ -81,8 +87,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         problems = [
             f"sluice test {name}" for name in found.prompt_flows if prepared.sluice("test", name, "-e", "local")
         ]
+        if found.place != PLACES[0]:
+            ensure_runtime(CLIENT_LOCK.read_text(encoding="utf-8"), folder=RUNTIMES, root=ROOT)
         with emulator(clock=RealClock(found.speed)) as cloud:
-            workspace = _sign_up(cloud, root)
+            workspace = _sign_up(cloud, root, found.place)
             problems += _story(cloud, Demo(root, _outside() | cloud.environment()), found.prompt_flows)
             problems += _account(cloud, workspace)
     print("\n" + ("\n".join(f"NOT as it should be: {each}" for each in problems) or "All as it should be."))
@@ -154,7 +162,7 @@ def _outside() -> dict[str, str]:
     return {name: value for name, value in OUTSIDE.items() if not name.upper().startswith(FOREIGN)}
 
 
-def _sign_up(cloud: Cloud, root: Path) -> Workspace:
+def _sign_up(cloud: Cloud, root: Path, place: str) -> Workspace:
     """A workspace, an application that may use it, and config/dev.yaml that names both."""
     workspace = add_workspace(cloud, resource_group="team", name="studio")
     application = cloud.directory.register(secret=SECRET)
@@ -163,6 +171,7 @@ def _sign_up(cloud: Cloud, root: Path) -> Workspace:
     secret.write_text(SECRET)
     (root / "config" / "dev.yaml").write_text(
         DEV.format(
+            place=place,
             subscription=workspace.subscription_id,
             group=workspace.resource_group,
             workspace=workspace.name,

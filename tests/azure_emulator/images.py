@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import sys
@@ -12,27 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestration.runtimes import find_runtime
-
 from . import containerfile, storage_paths
 from .blob import BlobStorage
-from .children import OUTSIDE, Child
+from .children import OUTSIDE
 from .kinds import Resource
+from .runtimes import ROOT, NotBuilt, Runtimes
 from .wire import Refused
 
 if TYPE_CHECKING:
     from .cloud import Cloud
 
-ROOT = Path(__file__).parents[2]
 RUNTIMES = ROOT / ".sluice" / "test-callable-runtimes"
 LOCK = "lock.txt"
-BUILD_SECONDS = 1800.0
-_BUILD = """
-import pathlib, sys
-from orchestration.runtimes import ensure_runtime
-lock, folder, root = map(pathlib.Path, sys.argv[1:])
-ensure_runtime(lock.read_text(encoding="utf-8"), folder=folder, root=root)
-"""
 _PYTHONS = frozenset({"python", "python3"})
 
 
@@ -58,12 +48,11 @@ class Images:
         self._cloud = cloud
         self._folder = tempfile.TemporaryDirectory(prefix="images-")
         self._built: dict[str, Image] = {}
-        self._builds: list[Child] = []
+        self._runtimes = Runtimes(RUNTIMES)
 
     def stop(self) -> None:
         """End builds and remove their contexts; runtimes are kept for the next cloud."""
-        for build in self._builds:
-            build.end()
+        self._runtimes.stop()
         self._folder.cleanup()
 
     async def of(self, environment: Resource) -> Image:
@@ -104,22 +93,10 @@ class Images:
         return folder / Path(place.path).name
 
     async def _runtime(self, lock: Path) -> Path:
-        """The interpreter, built in a process that sees the world as it was before it was emulated."""
-        python, said = await asyncio.to_thread(self._ensured, lock)
-        if python is None:
-            raise failed_build(said)
-        return python
-
-    def _ensured(self, lock: Path) -> tuple[Path | None, str]:
-        text = lock.read_text(encoding="utf-8")
-        found = find_runtime(text, folder=RUNTIMES, root=ROOT)
-        if found:
-            return found, ""
-        command: list[str | Path] = [sys.executable, "-c", _BUILD, lock, RUNTIMES, ROOT]
-        child = Child(command, log=lock.with_name("build.log"), environment=OUTSIDE, cwd=ROOT)
-        self._builds.append(child)
-        child.wait(BUILD_SECONDS)
-        return find_runtime(text, folder=RUNTIMES, root=ROOT), child.output()[-500:]
+        try:
+            return await self._runtimes.of(lock)
+        except NotBuilt as said:
+            raise failed_build(str(said)) from None
 
 
 def _moved(described: containerfile.Described, context: Path) -> dict[str, str]:

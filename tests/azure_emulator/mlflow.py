@@ -37,8 +37,13 @@ def install(cloud: Cloud) -> None:
     """Answer at the region's tracking host; the server starts when it is first needed."""
     tracking = Tracking(cloud)
     cloud.add(tracking)
-    cloud.route(rf"{cloud.region}\.api\.azureml\.ms", tracking.handle, kind="tracking")
+    cloud.route(rf"{cloud.region}\.api\.azureml\.ms", tracking.handle, kind=_kind)
     cloud.at_stop(tracking.stop)
+
+
+def _kind(request: Request) -> str:
+    """The host is shared with other services."""
+    return "tracking" if PLACE.match(request.path) else ""
 
 
 class Tracking:

@@ -25,6 +25,11 @@ SECONDS = {
     "PUT onlineEndpoints/deployments": 480.0,
     "PATCH onlineEndpoints/deployments": 120.0,
     "DELETE onlineEndpoints/deployments": 90.0,
+    "POST flowRuntimes": 300.0,
+    "DELETE flowRuntimes": 30.0,
+    "POST flowSessions": 180.0,
+    "POST bulkRuns/submit": 60.0,
+    "POST bulkRuns/cancel": 10.0,
 }
 UPDATE_SECONDS = {"PUT onlineEndpoints": 20.0, "PUT onlineEndpoints/deployments": 300.0}
 

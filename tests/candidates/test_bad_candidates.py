@@ -70,6 +70,7 @@ REPLACED = {
     "no object": (DATA, '{"id": "b", "text": "y", "expected": 2, "kind": "k"}', "[1]",
                   f"{DATA}:2: found list, expected an object. Write one JSON object per line."),
     "NaN": (DATA, '"expected": 2', '"expected": NaN', f"{DATA}:2: is not JSON: NaN is not a JSON value."),
+    "a column twice": (DATA, '"expected": 2', '"expected": 2, "expected": 3', f"{DATA}:2: is not JSON: the key 'expected' stands in it twice."),
     "infinity": (DATA, '"expected": 2', '"expected": 1e999', f"{DATA}:2: is not JSON: 1e999 is too large a number."),
     "inexact": (DATA, '"expected": 2', '"expected": 9007199254740993',
                 f"{DATA}:2: is not JSON: 9007199254740993 is too large a whole number to be exact; write it as text."),

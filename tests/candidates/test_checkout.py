@@ -24,6 +24,15 @@ def test_a_file_moved_out_of_the_prompt_flow_makes_it_dirty(project, take, git):
     assert take().dirty
 
 
+@pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
+def test_what_git_was_told_not_to_look_at_is_not_known_to_be_clean(project, take, git, flag):
+    git("update-index", flag, "flows/demo/data.jsonl")
+    path = project / "flows/demo/data.jsonl"
+    path.write_bytes(path.read_bytes() + b"\n")
+    assert git("status", "--porcelain") == ""
+    assert take().dirty
+
+
 def test_only_what_matters_makes_a_checkout_dirty(project, take, git):
     head = git("rev-parse", "HEAD")
     for name in ("README.md", "flows/other/note.txt", "flows/demo/__pycache__/x", "flows/demo/.hidden"):

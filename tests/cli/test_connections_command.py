@@ -72,6 +72,22 @@ def configure(project, server, **more) -> None:
     project.root.joinpath("config/local.yaml").write_text(json.dumps({"connections": {"aoai": entry}}))
 
 
+def test_files_that_are_links_stay_links(sluice, repository, typed) -> None:
+    kept = repository.root / "home"
+    (kept / "keys").write_text("OTHER=1\n")
+    (repository.root / ".env").symlink_to(kept / "keys")
+    settings = repository.root / "config" / "local.yaml"
+    settings.rename(kept / "local.yaml")
+    settings.symlink_to(kept / "local.yaml")
+    typed(f"{KEY}\n")
+    assert sluice("connections", "create", "aoai", *AZURE, "--key-stdin", "--yes").code == 0
+    assert (repository.root / ".env").is_symlink()
+    assert settings.is_symlink()
+    assert KEY in (kept / "keys").read_text()
+    assert (kept / "keys").stat().st_mode & 0o777 == 0o600
+    assert "aoai" in (kept / "local.yaml").read_text()
+
+
 def test_list_says_where_a_key_comes_from_and_whether_it_is_found(sluice, project) -> None:
     entries = {
         "free": {"kind": "offline"},

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 from datetime import date
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from small_project import write
@@ -52,6 +55,8 @@ def test_an_input_that_nothing_fills_is_found_from_the_files(sluice, project) ->
     outputs: {answer: {type: string, reference: "${shout.output}"}}
     nodes: [{name: shout, type: python, source: {type: code, path: shout.py}, inputs: {}}]
     """
+    base = project.root / "config/base.yaml"
+    base.write_text(re.sub("runtimes_folder: .*", "runtimes_folder: not-built-yet", base.read_text()))
     (project.flow / "callable.toml").unlink()
     write(project.flow / "flow.dag.yaml", dag)
     [flow] = checks(sluice("doctor", "--json"))["flow tiny"]
@@ -117,6 +122,33 @@ def test_a_prefect_server_that_does_not_answer(sluice, project, free_port, monke
     [server] = checks(answer)["prefect"]
     assert "does not answer" in server["message"]
     assert "PREFECT_API_URL" in server["cure"]
+
+
+def test_a_prefect_server_on_this_machine_is_not_asked_through_a_web_proxy(sluice, project, monkeypatch) -> None:
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'"3.8"')
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    asked: list[str] = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server, socket.create_server(("127.0.0.1", 0)) as proxy:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.server_port}/api")
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.setenv(name, "")
+        [check] = checks(sluice("doctor", "--json"))["prefect"]
+        proxy.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            proxy.accept()
+        server.shutdown()
+    assert check["level"] == "OK", check
+    assert asked[0] == "/api/admin/version"
 
 
 def test_templates_without_a_sandbox(sluice, project, monkeypatch) -> None:

@@ -135,13 +135,11 @@ def test_garbage_instead_of_rows_costs_only_time(project: Project) -> None:
 
 def test_a_server_whose_record_was_lost_is_used_again(project: Project) -> None:
     record = project.state / "prefect" / "prefect-server.json"
-    pid = json.loads(record.read_text())["pid"]
     record.write_text("{")
     assert project.json("status")["services"]["prefect-server"] is True
     assert project.run()["outcome"] == "unchanged"
     record.unlink()
     assert "prefect-server" in project.json("down")["ended"]
-    assert not psutil.pid_exists(pid)
     assert left(project) == []
 
 

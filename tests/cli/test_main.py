@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import json
+import os
 import re
 import subprocess
 import sys
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from orchestration.cli.main import COMMANDS
-from orchestration.cli.reply import Exit
+from orchestration.cli.reply import Exit, Reply
 
 entry = importlib.import_module("orchestration.cli.main")  # the package exports its function under the same name
 GROUPS = {
@@ -82,6 +84,25 @@ def test_a_bug_shows_its_traceback_and_still_gives_one_object(sluice, monkeypatc
     assert answer.code == Exit.ERROR
     assert answer.data["error"]["message"] == "ValueError: no such thing"
     assert "Traceback" in answer.err
+
+
+def test_an_answer_that_no_terminal_can_show_is_still_json(sluice, monkeypatch) -> None:
+    answer = {"half": "\ud83d", "nan": [float("nan"), 1.5], "inf": {"x": float("inf")}, "text": "é→"}
+    monkeypatch.setattr(entry, "_call", lambda _: Reply("\ud83d é", answer))
+    assert sluice("status", "--json").data == {"half": "\ud83d", "nan": [None, 1.5], "inf": {"x": None}, "text": "é→"}
+    assert sluice("status").out == "\\ud83d é\n"
+
+
+def test_a_terminal_that_knows_few_letters_gets_the_others_spelled_out() -> None:
+    code = (
+        "import importlib, json; from orchestration.cli.reply import Reply;"
+        "main = importlib.import_module('orchestration.cli.main');"
+        "main._call = lambda _: Reply('', {'text': 'é→'}); raise SystemExit(main.main(['status', '--json']))"
+    )
+    environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.decode("latin-1")) == {"text": "é→"}
 
 
 def test_interrupted_is_130(sluice, monkeypatch) -> None:

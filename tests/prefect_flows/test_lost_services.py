@@ -8,7 +8,6 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 from small_project import Project, make_project
 
@@ -54,4 +53,4 @@ def test_what_has_lost_its_records_is_found_used_and_ended(project: Project) -> 
     shutil.rmtree(project.state / "services")
     project.json("down")
     assert running(project) == {}
-    assert not any(psutil.pid_exists(daemon.pid) for daemon in before.values())
+    assert not any(processes.alive(daemon) for daemon in before.values())

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -200,3 +201,28 @@ def test_a_web_proxy_with_a_password_is_for_those_who_call_other_machines(monkey
     plain, web = processes.clean_environment(), processes.clean_environment(web=True)
     assert ("HTTPS_PROXY" in plain, plain["http_proxy"]) == (False, "http://proxy:3128")
     assert (web["HTTPS_PROXY"], web["http_proxy"]) == ("http://me:canary@proxy:3128", "http://proxy:3128")
+
+
+NEGLIGENT = """
+import os, sys
+from pathlib import Path
+from orchestration import processes
+folder = Path(sys.argv[1])
+processes.start("it", [sys.executable, "-c", "print('up', flush=True); import time; time.sleep(600)"],
+                records=folder, log=folder / "log", cwd=folder, environment={})
+sys.stdin.read()
+"""
+
+
+def test_a_zombie_that_nobody_takes_away_is_not_waited_for(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", NEGLIGENT, str(tmp_path)], stdin=subprocess.PIPE) as parent:
+        while not (tmp_path / "log").exists():
+            os.sched_yield()
+        wait_for_output(tmp_path)
+        daemon = processes.find("it", records=tmp_path)
+        assert daemon is not None
+        began = time.monotonic()
+        processes.stop(daemon, records=tmp_path, grace_seconds=60)
+        assert time.monotonic() - began < 20
+        assert psutil.Process(daemon.pid).status() == psutil.STATUS_ZOMBIE
+        parent.stdin.close()

@@ -117,6 +117,22 @@ def test_without_a_key_it_loads_or_is_refused_where_the_key_belongs(settings_of,
             "7:endpoint.name",
             'found "my_endpoint"',
         ),
+        (section(more="  compute_instance: {vm_size: big}\n"), "7:azure.compute_instance.vm_size", "such as Standard_"),
+        (
+            section(more="  compute_instance: {idle_minutes: 5}\n"),
+            "7:azure.compute_instance.idle_minutes",
+            "between 15 and 4320",
+        ),
+        (
+            section(more="place: compute-instance\n").replace("platform: azure", "platform: local"),
+            "7:place",
+            "needs the platform azure",
+        ),
+        (
+            section(more="place: compute-instance\nevaluation: {max_tokens: 9}\n"),
+            "8:evaluation.max_tokens",
+            "a spending ceiling can't be kept to at the place 'compute-instance'",
+        ),
         (section(more="endpoint: {name: e1}\n"), "7:endpoint.name", 'found "e1"'),
         (section(more=f"endpoint: {{name: {'e' * 33}}}\n"), "7:endpoint.name", "found "),
     ],
@@ -127,6 +143,19 @@ def test_a_value_that_cannot_work_is_refused_at_its_place(settings_of, text, pla
     assert said in str(error)
     assert "canary" not in str(error)
     assert "s3cret" not in str(error)
+
+
+def test_a_place_in_the_cloud_needs_a_workspace(settings_of):
+    error = refusal(settings_of, "place: compute-instance\n")
+    assert str(error.at) == "config/dev.yaml:1:place"
+    assert "needs the section azure" in str(error)
+
+
+def test_a_place_in_the_cloud(settings_of):
+    settings = settings_of(section(more="place: compute-instance\n"))
+    assert settings.place == "compute-instance"
+    assert settings.azure is not None
+    assert settings.azure.compute_instance.vm_size == "Standard_DS1_v2"
 
 
 def test_a_user_assigned_identity_is_named_by_its_id(settings_of):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections import Counter
 from pathlib import Path
@@ -50,9 +51,10 @@ def kill_everything(project) -> int:
     return killed
 
 
-def until(condition, seconds: float = 60) -> None:
+def until(condition, run: subprocess.Popen[str], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
+        assert run.poll() is None, run.communicate()
         assert time.monotonic() < deadline, "it never happened"
         time.sleep(0.05)
 
@@ -77,7 +79,7 @@ def test_kill_in_mid_evaluation_then_run(project) -> None:
         base.read_text().replace("row_timeout_seconds: 2", f"row_timeout_seconds: 5, in_flight: {IN_FLIGHT}")
     )
     run = project.popen("run", "tiny", "--json")
-    until(lambda: len(calls(counted)) >= 10)
+    until(lambda: len(calls(counted)) >= 10, run)
     assert kill_everything(project) >= 2  # what saw its parent die is gone already
     run.communicate()
     before = calls(counted)
@@ -99,7 +101,7 @@ def test_kill_in_mid_rollout_then_run(project) -> None:
     source = project.flow / "tiny.py"
     source.write_text(source.read_text() + "\n# another version, with the same answers\n")
     run = project.popen("run", "tiny", "--json")
-    until(lambda: any(0 < w < 100 for entry in history(project) for w in entry["weights"].values()))
+    until(lambda: any(0 < w < 100 for entry in history(project) for w in entry["weights"].values()), run)
     kill_everything(project)
     run.communicate()
     base.write_text(base.read_text().replace("step_seconds: 4", "step_seconds: 0.2"))
@@ -125,7 +127,7 @@ def test_kill_while_all_of_the_traffic_is_watched_then_run(project) -> None:
     source = project.flow / "tiny.py"
     source.write_text(source.read_text() + "\n# another version, with the same answers\n")
     run = project.popen("run", "tiny", "--json")
-    until(lambda: len(history(project)) == 2)
+    until(lambda: len(history(project)) == 2, run)
     kill_everything(project)
     run.communicate()
     local.write_text("rollout: {steps: [100]}\n")

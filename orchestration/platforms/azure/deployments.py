@@ -10,6 +10,7 @@ from orchestration.errors import PlatformConflict, ResourceNotFound, ResourceRef
 from orchestration.platforms.azure import render
 from orchestration.platforms.azure.endpoints import API, Endpoints, state, weights_of
 from orchestration.platforms.azure.errors import sent, translated
+from orchestration.platforms.azure.faults import AGAIN
 from orchestration.platforms.azure.models import Models
 from orchestration.platforms.azure.operations import failure
 from orchestration.platforms.azure.resources import check_owned, check_settled, owner_tags
@@ -17,6 +18,8 @@ from orchestration.platforms.azure.workspace import Session
 from orchestration.platforms.base import DELETING, FAILED, OWNER_TAG, RUNTIME_TAG, Found, OnlineDeployment
 from orchestration.platforms.names import check_name
 from orchestration.settings import Settings
+from orchestration.settings.azure import SYSTEM
+from orchestration.settings.azure_account import azure_section
 from orchestration.values import Json
 
 IDENTITY = ("content", "binding", "variant")  # the tags that say what a deployment serves
@@ -50,8 +53,7 @@ class Deployments:
 
     def described(self, wanted: OnlineDeployment) -> dict[str, Json]:
         """What will be sent, in the schema of Azure ML's command line, without secrets."""
-        identity = self._endpoints.identity(self._endpoints.read(wanted.endpoint))
-        return render.described(self._settings, _tagged(wanted), client_id=identity.client_id)
+        return render.described(self._settings, _tagged(wanted), client_id=self._client_id(wanted.endpoint))
 
     def get(self, name: str, endpoint: str) -> Found | None:
         """How it stands."""
@@ -86,7 +88,7 @@ class Deployments:
         """Merge tags into its own: only tags are sent, so that nothing else of it changes."""
         entity, what = self.read(name, endpoint), f"online deployment {endpoint}/{name}"
         if entity is None:
-            raise ResourceNotFound(f"There is no {what}.")
+            raise ResourceNotFound(f"There is no {what}.", cure=AGAIN)
         check_owned(what, entity.tags)
         merged = {**entity.tags, **owner_tags(tags)}
         if merged == entity.tags:
@@ -111,8 +113,7 @@ class Deployments:
         endpoint = self._endpoints.need(wanted.endpoint)
         check_settled(f"endpoint {wanted.endpoint}", state(endpoint))
         Models(self._session, self._settings).verify(wanted.model)
-        client_id = self._endpoints.identity(endpoint).client_id
-        entity = render.deployment(self._settings, wanted, client_id=client_id)
+        entity = render.deployment(self._settings, wanted, client_id=self._endpoints.identity(endpoint).client_id)
         entity.environment = render.environment(self._session, self._settings, wanted)
 
         def write() -> None:
@@ -121,9 +122,17 @@ class Deployments:
 
         sent(write, landed=lambda: self._serves(wanted))
 
+    def _client_id(self, endpoint: str) -> str:
+        """Of the endpoint's user-assigned identity, which has one once the endpoint is there."""
+        if azure_section(self._settings).endpoint_identity == SYSTEM:
+            return ""
+        return self._endpoints.identity(self._endpoints.read(endpoint)).client_id
+
     def _serves(self, wanted: OnlineDeployment) -> bool:
         live = self.read(wanted.name, wanted.endpoint)
-        return live is not None and all(live.tags.get(key) == wanted.tags[key] for key in IDENTITY)
+        if live is None or state(live) in FAILED:  # a failed one that was to be made anew is still the old one
+            return False
+        return all(live.tags.get(key) == wanted.tags[key] for key in IDENTITY)
 
     def _gone(self, name: str, endpoint: str) -> bool:
         live = self.read(name, endpoint)

@@ -48,7 +48,9 @@ class Endpoints:
         """The same. Raises `ResourceNotFound`."""
         entity = self.read(name)
         if entity is None:
-            raise ResourceNotFound(f"There is no endpoint {name} in {self._session.workspace.workspace}.")
+            where = self._session.workspace.workspace
+            cure = f"Next: sluice status -e {self._settings.environment}"
+            raise ResourceNotFound(f"There is no endpoint {name} in {where}.", cure=cure)
         return entity
 
     def create(self, wanted: Endpoint) -> None:
@@ -76,7 +78,9 @@ class Endpoints:
 
         def landed() -> bool:
             live = self.read(entity.name)
-            return live is not None and live.tags == entity.tags and weights_of(live) == weights_of(entity)
+            if live is None or state(live) in FAILED:  # a failed one that was to be written again is still as it was
+                return False
+            return bool(live.tags == entity.tags and weights_of(live) == weights_of(entity))
 
         sent(write, landed=landed)
 

@@ -7,9 +7,11 @@ cause now into the one and now into the other.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 
 from azure.core.exceptions import (
     AzureError,
@@ -21,13 +23,15 @@ from azure.core.exceptions import (
 from orchestration.errors import (
     ConfigurationError,
     PlatformConflict,
+    PlatformError,
     PlatformUnavailable,
-    ProvisioningFailed,
+    ResourceNotFound,
     SluiceError,
 )
-from orchestration.platforms.azure.faults import Said, find_kind, one_line, said
+from orchestration.platforms.azure.faults import AGAIN, Said, find_kind, one_line, said
 
 NETWORK = "Check network, proxy and DNS."
+CORRECT = "Correct what it names, then run the same command again."
 SDK = ("azure.", "msrest.", "marshmallow.")
 OUTAGE = frozenset({408, 429, 500, 502, 503, 504})
 NO_SIGN_IN = re.compile(r"HTTP Error: (?:408|429|5\d\d)\b")  # all that MSAL says of such an answer
@@ -58,11 +62,12 @@ def translated(what: str) -> Iterator[None]:
 def sent(write: Callable[[], None], *, landed: Callable[[], bool]) -> None:
     """Send a write. If its answer got lost, what can be read decides whether that is an error.
 
-    So it does for a conflict: the SDK sends a write again whose answer got lost, and then its own first one is in the way.
+    So it does for a conflict, and for a removal of what is not there: the SDK sends a write again whose answer got lost,
+    and then its own first one is in the way, or was enough.
     """
     try:
         write()
-    except (OutcomeUnknown, PlatformConflict):
+    except (OutcomeUnknown, PlatformConflict, ResourceNotFound):
         if not landed():
             raise
 
@@ -70,7 +75,7 @@ def sent(write: Callable[[], None], *, landed: Callable[[], bool]) -> None:
 def _as_ours(what: str, error: BaseException) -> SluiceError | None:
     if isinstance(error, ClientAuthenticationError):
         return _sign_in(what, error)
-    if isinstance(error, HttpResponseError) and not isinstance(error, DecodeError):
+    if isinstance(error, HttpResponseError) and not isinstance(error, DecodeError) and not _was_done(error):
         return refusal(what, said(error))
     if _is_from(error, "azure.ai.ml.exceptions") or _is_from(error, "marshmallow"):
         return ConfigurationError(f"Azure's client does not {what}: {one_line(error)}", cure="Check deployments/.")
@@ -81,12 +86,17 @@ def _as_ours(what: str, error: BaseException) -> SluiceError | None:
     return _not_understood(what, error)
 
 
+def _was_done(error: HttpResponseError) -> bool:
+    """Whether Azure said yes, in words that its client could not read."""
+    return error.status_code is not None and HTTPStatus.OK <= error.status_code < HTTPStatus.MULTIPLE_CHOICES
+
+
 def refusal(what: str, answer: Said) -> SluiceError:
     """The error for what Azure said."""
     kind = find_kind(answer)
     text = f"Azure did not {what}: {answer}"
     if kind is None:
-        return ProvisioningFailed(text)
+        return PlatformError(text, cure=CORRECT)
     if kind.token:
         return TokenRefused(text, cure=kind.cure)
     return kind.error(text, cure=kind.cure)
@@ -99,7 +109,7 @@ def _sign_in(what: str, error: ClientAuthenticationError) -> SluiceError:
             return PlatformUnavailable(f"Azure can't be reached to sign in: {one_line(cause)}", cure=NETWORK)
     answer = said(error)
     if answer.status in OUTAGE or NO_SIGN_IN.search(answer.message):
-        return PlatformUnavailable(f"The sign-in to Azure is not available now: {answer.message}")
+        return PlatformUnavailable(f"The sign-in to Azure is not available now: {answer.message}", cure=AGAIN)
     if answer.status == 401 and "AADSTS" not in answer.message:
         return refusal(what, answer)
     kind = find_kind(answer)
@@ -121,6 +131,8 @@ def _is_from(error: BaseException, module: str) -> bool:
 
 def _not_understood(what: str, error: BaseException) -> SluiceError | None:
     """Answers of another shape than the SDK expects end as errors of Python deep inside of it."""
+    if isinstance(error, json.JSONDecodeError):  # found by whoever reads the answer, ourselves included
+        return OutcomeUnknown(f"Azure's answer is no JSON: {what}: {one_line(error)}.", cure=AGAIN)
     if not isinstance(error, AttributeError | TypeError | KeyError | ValueError):
         return None
     trace = error.__traceback__
@@ -129,4 +141,5 @@ def _not_understood(what: str, error: BaseException) -> SluiceError | None:
     name = trace.tb_frame.f_globals.get("__name__", "") if trace else ""
     if not str(name).startswith(SDK):
         return None
-    return OutcomeUnknown(f"Azure's answer has a shape that its client does not know: {what}: {one_line(error)}")
+    text = f"Azure's answer has a shape that its client does not know: {what}: {one_line(error)}."
+    return OutcomeUnknown(text, cure=AGAIN)

@@ -122,7 +122,7 @@ KINDS = (
         token=True,
     ),
     Kind(ConfigurationError, ROLE_CURE, statuses=frozenset({401, 403}), codes=_codes("AuthorizationFailed")),
-    Kind(ResourceNotFound, statuses=frozenset({404})),
+    Kind(ResourceNotFound, AGAIN, statuses=frozenset({404})),
     Kind(PlatformConflict, AGAIN, statuses=frozenset({409, 412, 423})),
     Kind(PlatformUnavailable, AGAIN, statuses=frozenset({408, 429, 500, 502, 503, 504})),
 )
@@ -131,6 +131,7 @@ KINDS = (
 FAILURES: Mapping[str, str] = {
     "ImageBuildFailure": "Read the end of azureml/ImageLogs/<id>/build.log in the workspace's blob storage.",
     "OutOfQuota": QUOTA_CURE,
+    "QuotaExceeded": QUOTA_CURE,
     "OutOfCapacity": "Wait, or set another instance_type or region.",
     "BadArgument": "Check that the endpoint's identity has AcrPull and Storage Blob Data Reader, and that image and model exist.",
     "BadRequest": "Check deployments/ against the message.",

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from orchestration.errors import ResourceNotFound, ResourceRefused
+from orchestration.errors import PlatformUnavailable, ResourceNotFound, ResourceRefused
 from orchestration.platforms.azure import render
 from orchestration.platforms.azure.errors import sent, translated
+from orchestration.platforms.azure.faults import AGAIN
 from orchestration.platforms.azure.render import VERSION_LENGTH
 from orchestration.platforms.azure.resources import check_owned, owner_tags
 from orchestration.platforms.azure.uploads import upload
@@ -47,7 +48,11 @@ class Models:
             DECISION: decision,
         }
         self._send(candidate, owner_tags({**tags, **own}))
-        return self._need(candidate.prompt_flow, candidate.content_hash)
+        found = self.find(candidate.prompt_flow, candidate.content_hash)
+        if found is None:  # readings may be older than a moment ago
+            what = f"{candidate.prompt_flow} {candidate.content_hash[:VERSION_LENGTH]}"
+            raise PlatformUnavailable(f"{what} was registered, and Azure does not show it yet.", cure=AGAIN)
+        return found
 
     def verify(self, model: ModelVersion) -> None:
         """Raises `ResourceNotFound` if it is not registered, `ResourceRefused` if its name has other content."""
@@ -57,7 +62,7 @@ class Models:
         """Note on the version since when the environment has it: the latest note is the one in force."""
         entity = self._read(model.name, model.version)
         if entity is None:
-            raise ResourceNotFound(f"{model.name} {model.version} is not registered.")
+            raise ResourceNotFound(f"{model.name} {model.version} is not registered.", cure=AGAIN)
         check_owned(f"model {model.name} {model.version}", entity.tags)
         entity.tags = {**entity.tags, f"alias.{alias}": datetime.now(UTC).isoformat(timespec="seconds")}
         with translated(f"set the alias {alias} of {model.name} {model.version}"):
@@ -78,7 +83,8 @@ class Models:
     def _need(self, name: str, content_hash: str) -> ModelVersion:
         found = self.find(name, content_hash)
         if found is None:
-            raise ResourceNotFound(f"{name} {content_hash[:VERSION_LENGTH]} with this content is not registered.")
+            what = f"{name} {content_hash[:VERSION_LENGTH]} with this content"
+            raise ResourceNotFound(f"{what} is not registered.", cure=AGAIN)
         return found
 
     def _read(self, name: str, version: str) -> Any | None:

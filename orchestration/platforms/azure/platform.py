@@ -66,11 +66,11 @@ class AzurePlatform:
         return self._deployments.get(name, endpoint) if kind == DEPLOYMENT else self._roles.get(name, endpoint)
 
     def delete(self, kind: str, name: str, *, endpoint: str = "") -> None:
-        """See `Platform.delete`. With an endpoint go the roles of its identity, which nobody else would find."""
+        """See `Platform.delete`. With an endpoint go the roles of its own identity, which nobody would find later."""
         if kind == ENDPOINT:
-            granted = self._roles.granted(name)
+            roles = self._roles.own(name)
             self._endpoints.delete(name)
-            for each in granted:
+            for each in roles:
                 self._roles.remove(each)
         elif kind == DEPLOYMENT:
             self._deployments.delete(name, endpoint)

@@ -90,6 +90,10 @@ class Roles:
             if self._read(each)
         ]
 
+    def own(self, endpoint: str) -> Sequence[RoleAssignment]:
+        """Those that are of no use without the endpoint: a user-assigned identity outlives it, and serves others too."""
+        return self.granted(endpoint) if azure_section(self._settings).endpoint_identity == SYSTEM else ()
+
     def granted(self, endpoint: str) -> Sequence[RoleAssignment]:
         """The same as `access`, of an endpoint that may be going or only coming: then nothing."""
         try:

@@ -12,6 +12,7 @@ from typing import Any
 from orchestration.errors import ConfigurationError, PlatformConflict, ResourceDamaged
 from orchestration.platforms.azure.deployments import Deployments
 from orchestration.platforms.azure.endpoints import Endpoints, state, weights_of
+from orchestration.platforms.azure.faults import AGAIN
 from orchestration.platforms.azure.resources import check_owned, check_settled
 from orchestration.platforms.base import SUCCEEDED
 from orchestration.values import Traffic
@@ -52,7 +53,7 @@ def set_traffic(
     live, wanted = traffic_of(entity), {each: weight for each, weight in weights.items() if weight}
     if generation != live.generation:
         raise PlatformConflict(
-            f"The traffic of {name} was changed meanwhile: generation {live.generation}, not {generation}."
+            f"The traffic of {name} was changed meanwhile: generation {live.generation}, not {generation}.", cure=AGAIN
         )
     if wanted == live.weights:
         return live
@@ -82,7 +83,7 @@ def _check_healthy(deployments: Deployments, endpoint: str, weights: Mapping[str
     for name, weight in weights.items():
         found = deployments.read(name, endpoint)
         if found is None:
-            raise PlatformConflict(f"The endpoint {endpoint} has no online deployment {name}.")
+            raise PlatformConflict(f"The endpoint {endpoint} has no online deployment {name}.", cure=AGAIN)
         if weight > 0 and state(found) != SUCCEEDED:
             message = f"The online deployment {endpoint}/{name} is {state(found)}: no traffic for it."
-            raise PlatformConflict(message)
+            raise PlatformConflict(message, cure=AGAIN)

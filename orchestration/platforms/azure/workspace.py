@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import cache, cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import httpx
 from azure.core.exceptions import ResourceNotFoundError
@@ -29,14 +30,17 @@ if TYPE_CHECKING:
     from azure.ai.ml import MLClient
     from azure.core.credentials import TokenCredential
     from azure.mgmt.authorization import AuthorizationManagementClient
+    from azure.mgmt.msi import ManagedServiceIdentityClient
 
     from orchestration.platforms.azure.lease import Lease
     from orchestration.platforms.azure.scoring import Door
 
 ARM = "https://management.azure.com"
+REGIONAL = ".api.azureml.ms"  # the end of the names of Azure ML's own services
 # A hung connection ends, and with the SDK's own attempts (three, up to 7 s apart) one call stays below some minutes.
 OPTIONS: Mapping[str, Any] = {"retry_total": 3, "retry_backoff_max": 10}
 CONNECT_SECONDS, READ_SECONDS = 20, 100
+LONGEST_PAUSE = 60.0  # seconds
 POLLER = "LROPoller("  # how azure-core names the threads that wait for an operation to end
 
 
@@ -50,15 +54,15 @@ class Transport(RequestsTransport):  # type: ignore[misc]  # azure-core loads it
     Dropped pollers would go on asking in the background, and some of them print dots on standard output.
     """
 
-    refused = False  # a token was: the next session signs in anew
+    refused = False  # a token was: whoever opens the session next signs in anew
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(connection_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS)
         self._clock = clock
 
     def sleep(self, duration: float) -> None:
-        """How the SDK waits before it tries again."""
-        self._clock.sleep(duration)
+        """How the SDK waits before it tries again; an answer may ask for hours, which is for the caller to decide."""
+        self._clock.sleep(min(duration, LONGEST_PAUSE))
 
     def send(self, request: Any, **kwargs: Any) -> Any:
         """Send it, unless a poller asks."""
@@ -75,21 +79,31 @@ class Session:
     `leases` and `doors` are what this process holds and has opened: locks of endpoints, and their keys, in memory only.
     """
 
-    def __init__(self, workspace: WorkspaceId, credential: TokenCredential, *, clock: Clock = REAL) -> None:
-        self.workspace, self.credential = workspace, credential
+    def __init__(self, workspace: WorkspaceId, account: SignIn, *, clock: Clock = REAL) -> None:
+        self.workspace = workspace
         self.leases: dict[str, Lease] = {}
         self.doors: dict[str, Door] = {}
-        self._transport = Transport(clock)
+        self._account, self._clock = account, clock
         self._making = threading.RLock()
+        _quiet()
+        self.sign_in()
+
+    def sign_in(self) -> None:
+        """Begin with a new credential, which has no old token; calls that are under way go on with theirs."""
+        with self._making:
+            self.credential: TokenCredential = open_credential(self._account)
+            self._transport = Transport(self._clock)
+            for client in ("_ml", "_authorization", "_identities", "_arm"):
+                self.__dict__.pop(client, None)
 
     @property
     def refused(self) -> bool:
-        """Whether a token of this session was refused."""
+        """Whether a token was refused since the latest sign-in."""
         return self._transport.refused
 
     @property
     def ml(self) -> MLClient:
-        """Azure Machine Learning's client, without telemetry."""
+        """Azure Machine Learning's client, without telemetry. Its pollers end at once: drop them."""
         with self._making:
             return self._ml
 
@@ -98,6 +112,12 @@ class Session:
         """The client for role assignments."""
         with self._making:
             return self._authorization
+
+    @property
+    def identities(self) -> ManagedServiceIdentityClient:
+        """The client for managed identities."""
+        with self._making:
+            return self._identities
 
     @cached_property
     def http(self) -> httpx.Client:
@@ -109,9 +129,17 @@ class Session:
 
         Raises what azure-core raises: call it within `errors.translated`.
         """
-        url = self._arm.format_url(path)
-        request = HttpRequest(method, url, params={"api-version": api_version, **query}, json=body)
-        response = self._arm.send_request(request)
+        return self._ask(method, self._arm.format_url(path), body, {"api-version": api_version, **query})
+
+    def regional(self, method: str, path: str, *, body: Any = None, **query: str) -> Any:
+        """The same to the services of the workspace's region. Raises `ConfigurationError` if they are not Azure's."""
+        host = urlsplit(str(self.details().discovery_url)).hostname or ""
+        if not host.endswith(REGIONAL):  # a token is sent along: nowhere else
+            raise ConfigurationError(f"the services of {self.workspace.workspace} are at {host!r}, which is not known.")
+        return self._ask(method, f"https://{host}{path}", body, query)
+
+    def _ask(self, method: str, url: str, body: Any, query: Mapping[str, str]) -> Any:
+        response = self._arm.send_request(HttpRequest(method, url, params=dict(query), json=body))
         response.raise_for_status()
         return response.json() if response.content else None
 
@@ -134,7 +162,6 @@ class Session:
     def _ml(self) -> MLClient:
         from azure.ai.ml import MLClient  # noqa: PLC0415 - takes a second
 
-        _quiet()
         return MLClient(
             self.credential,
             self.workspace.subscription_id,
@@ -155,6 +182,14 @@ class Session:
         )
 
     @cached_property
+    def _identities(self) -> ManagedServiceIdentityClient:
+        from azure.mgmt.msi import ManagedServiceIdentityClient  # noqa: PLC0415 - only where it is used
+
+        return ManagedServiceIdentityClient(
+            self.credential, self.workspace.subscription_id, transport=self._transport, **OPTIONS
+        )
+
+    @cached_property
     def _arm(self) -> ARMPipelineClient[Any, Any]:
         steps = [
             policies.RequestIdPolicy(),
@@ -167,10 +202,10 @@ class Session:
 
 def open_session(settings: Settings, *, clock: Clock = REAL) -> Session:
     """The session of an environment; the same one for the same workspace and identity. Connects to nothing."""
-    workspace, account = workspace_id(settings), checked(settings, sign_in(settings))
-    if _session(workspace, account, clock).refused:
-        _session.cache_clear()
-    return _session(workspace, account, clock)
+    session = _session(workspace_id(settings), checked(settings, sign_in(settings)), clock)
+    if session.refused:
+        session.sign_in()
+    return session
 
 
 def open_workspace(settings: Settings) -> MLClient:
@@ -180,11 +215,17 @@ def open_workspace(settings: Settings) -> MLClient:
 
 @cache
 def _session(workspace: WorkspaceId, account: SignIn, clock: Clock) -> Session:
-    return Session(workspace, open_credential(account), clock=clock)
+    return Session(workspace, account, clock=clock)
 
 
 def _quiet() -> None:
-    """The clients' own chatter: requests with their headers, and notes about classes that may change."""
-    for name, level in (("azure", logging.WARNING), ("azure.ai.ml", logging.ERROR), ("msal", logging.WARNING)):
-        logger = logging.getLogger(name)
-        logger.setLevel(max(level, logger.level))
+    """The clients' own chatter: requests with their headers, failures that are raised too, classes that may change."""
+    for name in ("azure", "msal"):
+        _at_least(name, logging.WARNING)
+    for name in ("azure.ai.ml", "azure.identity"):
+        _at_least(name, logging.ERROR)
+
+
+def _at_least(name: str, level: int) -> None:
+    logger = logging.getLogger(name)
+    logger.setLevel(max(level, logger.level))

@@ -69,7 +69,7 @@ async def run(folder: EndpointFolder, port: int, limits: Limits) -> None:
     desired = folder.load()
     if desired is None:
         raise ResourceNotFound(f"There is no endpoint {folder.name}.")
-    listener = _listen(desired, port)
+    key, listener = folder.key(), _listen(desired, port)
     desired = replace(desired, port=listener.getsockname()[1], socket=str(admin_socket(folder.path)))
     folder.save(desired)
     async with _pool(limits) as session:
@@ -78,7 +78,7 @@ async def run(folder: EndpointFolder, port: int, limits: Limits) -> None:
             asyncio.get_running_loop().add_signal_handler(number, endpoint.ended.set)
         endpoint.resume()
         async with _admin(endpoint, Path(desired.socket), limits):
-            async with _public(endpoint, listener, limits), _ended_with(endpoint):
+            async with _public(endpoint, key, listener, limits), _ended_with(endpoint):
                 log.info("endpoint %s: http://%s:%d, pid %d", folder.name, desired.host, desired.port, os.getpid())
                 await endpoint.ended.wait()
             await endpoint.close()
@@ -110,9 +110,9 @@ def _pool(limits: Limits) -> aiohttp.ClientSession:
 
 
 @contextlib.asynccontextmanager
-async def _public(endpoint: LiveEndpoint, listener: socket.socket, limits: Limits) -> AsyncIterator[None]:
+async def _public(endpoint: LiveEndpoint, key: str, listener: socket.socket, limits: Limits) -> AsyncIterator[None]:
     # At its end no connection is accepted any more and the requests in flight have been answered.
-    side = PublicSide(endpoint, endpoint.folder.key())
+    side = PublicSide(endpoint, key)
     runner = web.AppRunner(side.app, access_log=None, shutdown_timeout=limits.drain_seconds)
     await runner.setup()
     await web.SockSite(runner, listener, backlog=1024).start()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from orchestration.errors import PlatformError, ResourceDamaged, ResourceNotFound, SluiceError
 from orchestration.platforms.base import (
@@ -34,6 +34,7 @@ from orchestration.platforms.local.hold import held
 from orchestration.platforms.local.invoke import Caller
 from orchestration.platforms.local.launch import live_gateway, starting, stop_gateway
 from orchestration.platforms.local.limits import Limits
+from orchestration.platforms.local.models import Models
 from orchestration.platforms.local.snapshot import endpoint_of, running, snapshot
 from orchestration.platforms.names import check_name
 from orchestration.polling import every
@@ -42,25 +43,6 @@ from orchestration.values import Binding, Candidate, Json, ModelVersion, Traffic
 
 POLL_SECONDS = 0.2
 _log = logging.getLogger(__name__)
-
-
-class Models(Protocol):
-    """The registry that a platform composes: `registry.LocalRegistry`, unless another is given."""
-
-    def find_model(self, prompt_flow: str, content_hash: str) -> ModelVersion | None:
-        """See `Platform.find_model`."""
-
-    def register_model(self, candidate: Candidate, *, decision: str, tags: Mapping[str, str]) -> ModelVersion:
-        """See `Platform.register_model`."""
-
-    def set_alias(self, model: ModelVersion, alias: str) -> None:
-        """See `Platform.set_alias`."""
-
-    def folder(self, model: ModelVersion) -> Path:
-        """The prompt flow's files."""
-
-    def verify(self, model: ModelVersion) -> None:
-        """Raises a `PlatformError` if it is not registered, or its files are not what was registered."""
 
 
 class LocalPlatform:

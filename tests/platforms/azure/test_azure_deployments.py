@@ -15,7 +15,6 @@ from orchestration.errors import (
     PlatformConflict,
     PlatformError,
     PlatformUnavailable,
-    ProvisioningFailed,
     ResourceNotFound,
     ResourceRefused,
 )
@@ -192,8 +191,12 @@ def test_a_failed_one_is_made_anew(project: ReleaseProject, model: ModelVersion)
     wanted = project.deployment(model)
     project.cloud.scenario.fault("PUT", "deployments", OperationFails("InternalServerError", "Something broke."))
     assert created(project, wanted).state == "Failed"
+    busy = Status(409, "Conflict", "Another operation is under way.")
+    project.cloud.scenario.fault("PUT", "deployments", busy)
+    with pytest.raises(PlatformConflict, match="Another operation"):
+        project.platform.create(wanted)
     assert created(project, wanted).state == "Succeeded"
-    assert puts(project, wanted) == 2
+    assert puts(project, wanted) == 3
 
 
 def test_the_logs_of_both_containers_of_a_flow_that_cannot_be_opened(project: ReleaseProject) -> None:
@@ -251,7 +254,7 @@ def test_a_size_that_azure_does_not_have_is_no_crash(project: ReleaseProject) ->
     (folder / "deployment.yaml").write_text("instance_type: Huge\n")
     project.candidate = project.take()
     project.ready_endpoint()
-    with pytest.raises(ProvisioningFailed, match="The instance type 'Huge' is not supported"):
+    with pytest.raises(PlatformError, match="The instance type 'Huge' is not supported"):
         project.platform.create(project.deployment(project.register()))
 
 

@@ -105,14 +105,16 @@ def test_absent_is_not_said_of_what_could_not_be_read(
 
 def test_a_refused_token_is_followed_by_a_new_sign_in(project: ReleaseProject) -> None:
     project.ready_endpoint()
-    first = project.session
+    first = project.session.credential
     refused = Status(401, "ExpiredAuthenticationToken", "The access token expired.")
     project.cloud.scenario.fault("GET", "onlineEndpoints", refused)
     with pytest.raises(PlatformUnavailable):
         project.platform.get(KIND, ENDPOINT)
     project.configure()  # a new platform, as every attempt of a step has one
-    assert project.session is not first
+    assert project.session.credential is not first
     assert project.platform.get(KIND, ENDPOINT) is not None
+    second = project.session.credential
+    assert project.session.credential is second
 
 
 def test_one_that_is_being_deleted_is_in_the_way(project: ReleaseProject) -> None:
@@ -138,11 +140,14 @@ def test_a_failed_one_says_why_and_is_written_again(project: ReleaseProject) -> 
     assert found is not None
     assert found.state == "Failed"
     assert found.message.startswith("OutOfQuota: Not enough quota for Standard_DS3_v2. Ask for quota (az ml")
+    project.cloud.scenario.fault("PUT", "onlineEndpoints", Status(409, "Conflict", "Another operation is under way."))
+    with pytest.raises(PlatformConflict, match="Another operation"):
+        project.platform.create(project.endpoint())
     project.ready_endpoint()
     again = project.platform.get(KIND, ENDPOINT)
     assert again is not None
     assert (again.state, again.message) == ("Succeeded", "")
-    assert project.writes == [PUT, PUT]
+    assert project.writes == [PUT, PUT, PUT]
 
 
 @pytest.mark.parametrize("times", [1, 4])
@@ -166,6 +171,14 @@ def test_a_short_outage_is_the_sdks_to_survive(project: ReleaseProject) -> None:
     project.cloud.scenario.fault("PUT", "onlineEndpoints", Status(503, "ServiceUnavailable", "Later."), times=3)
     project.platform.create(project.endpoint())
     assert 0 < project.cloud.clock.now() < 60  # the SDK's own pauses, by the product's clock
+
+
+def test_an_answer_that_asks_for_hours_does_not_get_them(project: ReleaseProject) -> None:
+    throttled = Status(429, "TooManyRequests", "Come back later.", {"Retry-After": "36000"})
+    project.cloud.scenario.fault("PUT", "onlineEndpoints", throttled, times=4)
+    with pytest.raises(PlatformUnavailable, match="TooManyRequests: Come back later"):
+        project.platform.create(project.endpoint())
+    assert project.cloud.clock.now() == 3 * 60
 
 
 def test_tags_are_merged_and_nothing_else_changes(project: ReleaseProject) -> None:

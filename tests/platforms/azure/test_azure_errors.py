@@ -16,6 +16,7 @@ from release_project import ENDPOINT, ReleaseProject
 from orchestration.errors import (
     ConfigurationError,
     PlatformConflict,
+    PlatformError,
     PlatformUnavailable,
     ProvisioningFailed,
     ResourceNotFound,
@@ -61,8 +62,8 @@ def body(code: str, message: str, **more: Any) -> dict[str, Any]:
         (500, body("InternalServerError", "Sorry."), PlatformUnavailable),
         (502, None, PlatformUnavailable),
         (504, body("GatewayTimeout", "No answer."), PlatformUnavailable),
-        (400, body("ValidationError", "The property 'x' is required."), ProvisioningFailed),
-        (501, None, ProvisioningFailed),
+        (400, body("ValidationError", "The property 'x' is required."), PlatformError),
+        (501, None, PlatformError),
     ],
 )  # fmt: skip
 def test_what_is_said_decides_before_the_status(status: int, answer: Any, expected: type[SluiceError]) -> None:
@@ -193,7 +194,6 @@ METHODS: dict[str, Callable[[AzurePlatform], object]] = {
     "tag endpoint": lambda platform: platform.tag(Endpoint.kind, ENDPOINT, {}),
     "tag deployment": lambda platform: platform.tag(OnlineDeployment.kind, "green", {}, endpoint=ENDPOINT),
     "access": lambda platform: platform.access(ENDPOINT),
-    "render": lambda platform: platform.render(WANTED),
     "traffic": lambda platform: platform.traffic(ENDPOINT),
     "set traffic": lambda platform: platform.set_traffic(ENDPOINT, {}, generation=0),
     "hold": lambda platform: platform.hold(ENDPOINT, owner="x").__enter__(),

@@ -128,6 +128,16 @@ def test_a_holder_that_slept_too_long_cannot_move_traffic(project: ReleaseProjec
         pytest.fail("two hold it")
 
 
+def test_a_new_sign_in_forgets_no_lock(project: ReleaseProject) -> None:
+    project.ready_endpoint()
+    with project.platform.hold(ENDPOINT, owner="sleeper"):
+        project.session.sign_in()
+        project.configure()
+        take_away(project)
+        with pytest.raises(EndpointHeld):
+            project.platform.set_traffic(ENDPOINT, {}, generation=0)
+
+
 def test_a_holder_may_write_even_if_its_lease_lapsed_unnoticed(project: ReleaseProject) -> None:
     project.ready_endpoint()
     with project.platform.hold(ENDPOINT, owner="sleeper"):

@@ -89,7 +89,7 @@ def released(project: ReleaseProject) -> OnlineDeployment:
         platform.create(wanted)
         waited(project, OnlineDeployment.kind, wanted.name, ENDPOINT)
         assert platform.invoke(ENDPOINT, {"question": "you"}, deployment=wanted.name).body == {"answer": "hello you"}
-        rest = {name: 50 for name in live.weights}
+        rest = dict.fromkeys(live.weights, 50)
         for weights in ({**rest, wanted.name: 50 if rest else 100}, {wanted.name: 100}):
             before = platform.traffic(ENDPOINT)
             platform.set_traffic(ENDPOINT, weights, generation=before.generation, previous=live.weights)

@@ -13,7 +13,7 @@ from release_project import ENDPOINT, ReleaseProject
 from orchestration.errors import ConfigurationError, PlatformConflict, PlatformUnavailable, ResourceRefused
 from orchestration.platforms.azure.platform import ROLE
 from orchestration.platforms.azure.roles import BLOB_READER, CONNECTION_READER, IMAGE_READER
-from orchestration.platforms.base import RoleAssignment
+from orchestration.platforms.base import Endpoint, RoleAssignment
 from orchestration.polling import Clock, wait_until
 
 
@@ -151,6 +151,12 @@ def test_a_user_assigned_identity_needs_image_and_model_too(project: ReleaseProj
         assert each.principal_id == principal
         assert project.platform.get(ROLE, each.name, endpoint=ENDPOINT) is not None
     assert len(project.platform.owned(ROLE, endpoint=ENDPOINT)) == 3
+    project.platform.create(project.endpoint("echo-2"))
+    project.cloud.clock.sleep(1000)
+    project.platform.delete(Endpoint.kind, "echo-2")  # the identity still serves the other endpoint
+    project.cloud.clock.sleep(1000)
+    assert len(project.platform.owned(ROLE, endpoint=ENDPOINT)) == 3
+    assert not [each for each in project.writes if each.startswith("DELETE providers")]
 
 
 def test_a_name_that_gives_somebody_else_something_is_refused(project: ReleaseProject) -> None:
