@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from orchestration.cli.options import AsJson, Commit, Environment, Fresh, PromptFlowName
 from orchestration.cli.reply import Exit, Reply
+from orchestration.evaluation.data import load_lines
 from orchestration.evaluation.engine import evaluate as run_evaluation
 from orchestration.evaluation.progress import ProgressLine
 from orchestration.steps import evaluate as steps
@@ -61,6 +62,8 @@ def evaluate(
 
 def _one(request: Request, *, no_grade: bool, data: Path | None, variant: str | None, open_page: bool) -> Reply:
     watch = outcome.Stopwatch()
+    if data is not None:
+        load_lines(data)  # what can't be read is refused before a runtime is built for it
     work = prepare.take(request)
     runtimes = prepare.build_runtimes(work, progress=_say)
     job = steps.evaluation_job(work, runtimes)

@@ -35,10 +35,12 @@ async def flow(proxy: ModelProxy, rows: int, in_flight: int) -> float:
 
 
 @pytest.mark.parametrize(
-    ("hints", "share", "refused"), [("yes", 0.9, 0.03), ("retry-after", 0.9, 0.05), ("none", 0.8, 0.05)]
+    ("hints", "share", "refused"), [("yes", 0.5, 0.2), ("retry-after", 0.5, 0.2), ("none", 0.5, 0.2)]
 )
 def test_a_limit_in_real_time(hints: str, share: float, refused: float) -> None:
-    """Looser than in virtual time: other work on the machine delays what the proxy hears."""
+    """That the proxy paces at all, and loses nothing: other work on the machine delays what it hears. The goals are
+    tested in virtual time, and measured in benchmarks/rate_limit.py.
+    """
     rows, limit, latency = 300, 3000.0, 0.2
 
     async def test() -> None:

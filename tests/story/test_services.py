@@ -49,7 +49,7 @@ def test_up_then_prefects_own_command_then_down(project) -> None:
     with httpx.Client(base_url=api, auth=auth, timeout=30) as client:
         runs = client.post("/flow_runs/filter", json={"sort": "START_TIME_DESC"}).json()
     assert runs[0]["state"]["name"] == "Refused"
-    assert "Commit them" in runs[0]["state"]["message"]
+    assert "prod refuses that" in runs[0]["state"]["message"]
 
     project.sluice("down")
     left = [p.pid for p in psutil.process_iter(["cmdline"]) if str(project.root) in " ".join(p.info["cmdline"] or [])]
