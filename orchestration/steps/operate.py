@@ -12,7 +12,7 @@ from orchestration.platforms.base import SUCCEEDED, OnlineDeployment, Platform
 from orchestration.steps import prepare
 from orchestration.steps.ledger import note
 from orchestration.steps.serving import refuse_foreign
-from orchestration.steps.stable import PROVEN, is_stable
+from orchestration.steps.stable import PROVEN, is_stable, way_back
 from orchestration.steps.work import Work
 from orchestration.validation import nearest
 from orchestration.values import Json, Traffic
@@ -66,10 +66,13 @@ def go_back(at: Target) -> Traffic:
     with platform.hold(endpoint, owner=f"rollback {at.work.label}"):
         live = platform.traffic(endpoint)
         if not live.previous:
-            raise PlatformError(f"Endpoint {endpoint} has no earlier traffic to go back to.")
+            raise PlatformError(
+                f"Endpoint {endpoint} has no earlier traffic to go back to.", cure="Next: sluice status"
+            )
         for name in live.previous:
             _check_serves(at, name)
-        previous = live.weights if is_stable(live.weights) else {}  # nobody should go forward to half a rollout
+        # Nobody should go forward to half a rollout.
+        previous = live.weights if is_stable(live.weights) else way_back(at.work, live.previous)
         after = platform.set_traffic(endpoint, live.previous, generation=live.generation, previous=previous)
         _record(at, after)
     return after

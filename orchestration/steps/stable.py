@@ -18,7 +18,7 @@ from orchestration.errors import (
     ResourceNotFound,
 )
 from orchestration.platforms import open_platform
-from orchestration.platforms.base import REMOVAL, STOPPED, Endpoint, OnlineDeployment
+from orchestration.platforms.base import REMOVAL, STOPPED, SUCCEEDED, Endpoint, OnlineDeployment
 from orchestration.platforms.names import deployment_name
 from orchestration.polling import REAL, Clock
 from orchestration.steps.waiting import poll, read_until, settled, wait_for, when_free
@@ -73,7 +73,7 @@ def settle(work: Work, *, clock: Clock = REAL) -> Green:
         return Green(name, back, {}, resumed=True)
     if stable == live.weights:
         return Green.of(work, stable=live)
-    there = give(work, stable, earlier={}, clock=clock) or _without_traffic(work, live, clock=clock)
+    there = give(work, stable, earlier=way_back(work, stable), clock=clock) or _without_traffic(work, live, clock=clock)
     return Green.of(work, stable=there)
 
 
@@ -131,6 +131,17 @@ def give(
 
     what = f"The traffic of {work.endpoint}"
     return poll(work, Endpoint.kind, given, what=what, clock=clock, last=lambda: why[0])[0]
+
+
+def way_back(work: Work, to: Mapping[str, int]) -> dict[str, int]:
+    """Where a rollback goes once `to` is live: of the others that can serve, the one that was proven last.
+
+    The map of an interrupted rollout remembers only what it came from, and not what was before that.
+    """
+    found = open_platform(work.settings).owned(DEPLOYMENT, endpoint=work.endpoint)
+    others = [each for each in found if PROVEN in each.tags and each.state == SUCCEEDED and each.name not in to]
+    latest = max(others, key=lambda each: each.tags[PROVEN], default=None)
+    return {latest.name: 100} if latest else {}
 
 
 def is_stable(weights: Mapping[str, int]) -> bool:

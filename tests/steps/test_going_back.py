@@ -25,6 +25,20 @@ def test_a_rollout_that_is_undone_keeps_the_way_back_before_it(rollouts: Rollout
     assert operate.go_back(Target(green.work, rollouts.platform)).weights == blue.all
 
 
+def test_going_back_from_an_interrupted_rollout_keeps_the_way_back_before_it(rollouts: Rollouts) -> None:
+    blue, green, red = rollouts.released("blue"), rollouts.released("green"), rollouts.passed("red")
+    rollouts.shift(red, rollouts.begin(red), 10)  # and then everything is killed
+    assert operate.go_back(Target(green.work, rollouts.platform)).weights == green.all
+    assert rollouts.previous == blue.all
+
+
+def test_settling_an_interrupted_rollout_keeps_the_way_back_before_it(rollouts: Rollouts) -> None:
+    blue, green, red = rollouts.released("blue"), rollouts.released("green"), rollouts.passed("red")
+    rollouts.shift(red, rollouts.begin(red), 10)
+    rollouts.begin(rollouts.passed("white"))
+    assert (rollouts.traffic, rollouts.previous) == (green.all, blue.all)
+
+
 def test_a_rollout_that_moved_no_traffic_changes_none_when_it_is_undone(rollouts: Rollouts) -> None:
     rollouts.released("blue")
     rollouts.released("green")
