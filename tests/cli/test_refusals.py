@@ -77,7 +77,9 @@ def check(answer, code: int) -> None:
     assert set(answer.data["error"]) == {"message", "cure"}
     message, cure = answer.data["error"].values()
     assert message
-    assert answer.err == f"sluice: {message} {cure}".rstrip() + "\n"
+    *progress, last = answer.err.splitlines()
+    assert last == f"sluice: {message} {cure}".rstrip()
+    assert all(line.startswith("building the runtime") for line in progress)
 
 
 @pytest.mark.parametrize("row", REFUSED, ids=lambda row: " ".join(map(str, row)))
